@@ -1,0 +1,13 @@
+/* commands.h -- the commands, each in the folder that does its work; exit codes 0, 1, 2 as the README says. */
+#ifndef ASSAY_COMMON_COMMANDS_H
+#define ASSAY_COMMON_COMMANDS_H
+
+/* One row a command: X(name, "summary") runs command_name(). */
+#define COMMAND_LIST(X)                                                    \
+    X(engines,   "engines, their capabilities, tiers, limits and options")
+
+#define X(name, summary) int command_##name(int argc, char **argv);
+COMMAND_LIST(X)
+#undef X
+
+#endif

@@ -1,0 +1,15 @@
+/*
+ * stop.h -- Ctrl-C ends a run cleanly.
+ *
+ * SIGINT, SIGTERM and SIGHUP set a flag that long loops look at; a second SIGINT kills.  Children made by child.h ignore SIGINT:
+ * their parent decides.
+ */
+#ifndef ASSAY_COMMON_STOP_H
+#define ASSAY_COMMON_STOP_H
+
+#include <stdbool.h>
+
+void stop_install(void);
+bool stop_requested(void);
+
+#endif

@@ -1,0 +1,136 @@
+/*
+ * plugin.c -- finds engines by name: built-in ones, and plug-ins loaded with dlopen.
+ */
+#include <dirent.h>
+#include <dlfcn.h>
+#include <errno.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "common/words.h"
+#include "engines/engine.h"
+
+#define NAMES_MAX 128
+
+static kv_status load(const char *path, const struct kv_engine **out)
+{
+    char         full[PATH_MAX];
+    void        *library;
+    kv_plugin_fn *plugin;
+
+    /* dlopen looks a bare name up in the library path; a path with a slash is taken as it is. */
+    if (!realpath(path, full))
+        return kv_fail(KV_INVALID, "plug-in %s: %s", path, strerror(errno));
+    library = dlopen(full, RTLD_NOW | RTLD_LOCAL);
+    if (!library)
+        return kv_fail(KV_INVALID, "plug-in %s does not load: %s", path, dlerror());
+    *(void **)&plugin = dlsym(library, KV_PLUGIN_SYMBOL);
+    if (!plugin)
+        return kv_fail(KV_INVALID, "plug-in %s exports no %s(); engines/plugins/skeleton.c shows how", path,
+                       KV_PLUGIN_SYMBOL);
+    *out = plugin();
+    if (!*out)
+        return kv_fail(KV_INVALID, "plug-in %s gives no engine", path);
+    if ((*out)->abi != KV_ABI)
+        return kv_fail(KV_INVALID, "plug-in %s was built for interface %u, this program has %u; build it again", path,
+                       (*out)->abi, KV_ABI);
+    return KV_OK;
+}
+
+static const char *plugin_dir(char out[PATH_MAX])
+{
+    const char *set = getenv("ASSAY_PLUGINS");
+    ssize_t     size;
+    char       *slash;
+
+    if (set && *set)
+        return set;
+    size = readlink("/proc/self/exe", out, PATH_MAX - 16);
+    if (size <= 0)
+        return "plugins";
+    out[size] = '\0';
+    slash = strrchr(out, '/');
+    strcpy(slash ? slash + 1 : out, "plugins");
+    return out;
+}
+
+static int by_name(const void *a, const void *b)
+{
+    return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+/* The plug-ins of the folder, sorted; the names are the caller's to free. */
+static size_t plugin_names(const char *dir, char *names[NAMES_MAX])
+{
+    DIR           *folder = opendir(dir);
+    struct dirent *entry;
+    size_t         count = 0;
+
+    while (folder && count < NAMES_MAX && (entry = readdir(folder))) {
+        size_t size = strlen(entry->d_name);
+        if (size > 3 && strcmp(entry->d_name + size - 3, ".so") == 0 && entry->d_name[0] != '.' &&
+            (names[count] = strndup(entry->d_name, size - 3)))
+            count++;
+    }
+    if (folder)
+        closedir(folder);
+    qsort(names, count, sizeof *names, by_name);
+    return count;
+}
+
+static kv_status load_named(const char *dir, const char *name, const struct kv_engine **out)
+{
+    char path[PATH_MAX + 256];
+
+    snprintf(path, sizeof path, "%s/%s.so", dir, name);
+    return load(path, out);
+}
+
+void kv_engine_each(void (*each)(void *arg, const char *name, const struct kv_engine *engine), void *arg)
+{
+    char        buffer[PATH_MAX], *names[NAMES_MAX];
+    const char *dir = plugin_dir(buffer);
+    size_t      count = plugin_names(dir, names);
+
+    for (size_t i = 0; kv_engines[i]; i++)
+        each(arg, kv_engines[i]->name, kv_engines[i]);
+    for (size_t i = 0; i < count; i++) {
+        const struct kv_engine *engine = NULL;
+        each(arg, names[i], load_named(dir, names[i], &engine) == KV_OK ? engine : NULL);
+        free(names[i]);
+    }
+}
+
+kv_status kv_engine_find(const char *name, const struct kv_engine **out)
+{
+    char        buffer[PATH_MAX], *plugins[NAMES_MAX];
+    const char *known[NAMES_MAX * 2];
+    const char *dir = plugin_dir(buffer);
+    size_t      size = strlen(name), count = 0, plugin_count;
+    kv_status   status;
+
+    *out = NULL;
+    if (strchr(name, '/') || (size > 3 && strcmp(name + size - 3, ".so") == 0))
+        return load(name, out);
+    for (size_t i = 0; kv_engines[i]; i++) {
+        if (strcmp(kv_engines[i]->name, name) == 0) {
+            *out = kv_engines[i];
+            return KV_OK;
+        }
+        known[count++] = kv_engines[i]->name;
+    }
+    plugin_count = plugin_names(dir, plugins);
+    status = KV_NOT_FOUND;
+    for (size_t i = 0; i < plugin_count; i++) {
+        if (strcmp(plugins[i], name) == 0)
+            status = load_named(dir, name, out);
+        known[count++] = plugins[i];
+    }
+    if (status == KV_NOT_FOUND)
+        status = kv_fail(KV_INVALID, "there is no engine \"%s\"%s", name, words_hint(name, known, count));
+    for (size_t i = 0; i < plugin_count; i++)
+        free(plugins[i]);
+    return status;
+}
