@@ -22,6 +22,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 
 #include "engines/base/buf.h"
 #include "engines/base/slice.h"
@@ -190,6 +191,9 @@ struct kv_engine {
     kv_status (*restore)(const struct kv_config *config, int fd);                 /* optional; see kv_restore */
     kv_status (*compact)(struct kv_session *session);                             /* KV_COMPACT: in full, now, waits */
     void (*stats)(struct kv_store *store, kv_figure *figure, void *arg);          /* optional; any thread, any time */
+    /* Optional.  Prints one of the engine's files (a log, a table, a manifest), record by record, damage included, for
+     * people.  KV_MISMATCH, with nothing printed, when path is no file of this engine's (look at its magic). */
+    kv_status (*dump)(const char *path, FILE *out);
 };
 
 MUST_USE kv_status kv_open(const struct kv_engine *engine, const struct kv_config *config, struct kv_store **out);
