@@ -15,6 +15,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "common/args.h"
+
 enum op_kind { OP_READ, OP_UPDATE, OP_INSERT, OP_DELETE, OP_RMW, OP_SCAN, OP_MISS, OP_KINDS };
 
 enum distribution_kind {
@@ -112,9 +114,7 @@ const char *arrival_word(enum arrival_kind kind);
 struct workload_options {
     const char *text[WORKLOAD_OPTIONS_MAX]; /* NULL: not given */
 };
-struct arg;
-size_t workload_option_rows(struct workload_options *options, struct arg rows[WORKLOAD_OPTIONS_MAX],
-                            const char *const *except);
+size_t workload_option_rows(struct workload_options *options, struct arg *rows, const char *const *except);
 /* workload_set for each option given, with both limits kept when both ops and seconds were given. */
 bool workload_set_options(struct workload *workload, const struct workload_options *options);
 
