@@ -1,6 +1,8 @@
 # Assay.  `make help` lists the targets.  Everything built lands under $(BUILD).
 
-CC       ?= gcc
+ifeq ($(origin CC),default)
+CC       := gcc
+endif
 SAN      ?=
 BUILD    ?= build$(if $(SAN),-$(subst $(comma),-,$(SAN)))
 comma    := ,
@@ -15,8 +17,8 @@ ALL_LDFLAGS := $(LDFLAGS) $(if $(SAN),-fsanitize=$(SAN)) -Wl,--dynamic-list=engi
 LDLIBS   := -ljansson -lxxhash -llz4 -lpthread -ldl -lm
 
 BASE_SRC := $(wildcard common/*.c engines/base/*.c)
-LIB_SRC  := $(BASE_SRC) $(wildcard engines/*.c engines/null/*.c engines/memory/*.c engines/bitcask/*.c \
-                                   workloads/*.c harness/*.c crashtest/*.c results/*.c plot/*.c)
+LIB_SRC  := $(sort $(BASE_SRC) $(filter-out engines/plugins/%,$(wildcard engines/*.c engines/*/*.c)) \
+                   $(wildcard workloads/*.c harness/*.c crashtest/*.c results/*.c plot/*.c))
 LIB_OBJ  := $(LIB_SRC:%.c=$(BUILD)/%.o)
 # A plug-in brings its own hidden copy of the base; only fail_set and fail_text come from the program.
 PIC_OBJ  := $(patsubst %.c,$(BUILD)/pic/%.o,$(filter-out common/fail.c,$(BASE_SRC)))
@@ -24,6 +26,10 @@ PLUGINS  := $(patsubst engines/plugins/%.c,$(BUILD)/plugins/%.so,$(wildcard engi
 PRELOADS := $(patsubst crashtest/preload/%.c,$(BUILD)/libassay-%.so,$(wildcard crashtest/preload/*.c)) \
             $(patsubst harness/preload/%.c,$(BUILD)/libassay-%.so,$(wildcard harness/preload/*.c))
 TESTS    := $(patsubst tests/%.c,$(BUILD)/tests/%,$(wildcard tests/t_*.c))
+FUZZES   := $(patsubst tests/%.c,%,$(wildcard tests/fuzz_*.c))
+# For a make inside this one: all cores, unless the outer make already hands out jobs.
+JOBS      = $(if $(filter -j% --jobserver%,$(MAKEFLAGS)),,-j$(shell nproc))
+SUBMAKE   = $(MAKE) --no-print-directory $(JOBS)
 
 ## build the program, its plug-ins and its preloaded libraries
 all: $(BUILD)/assay $(PLUGINS) $(PRELOADS)
@@ -67,14 +73,94 @@ $(BUILD)/tests/%: tests/%.c $(BUILD)/libassay.a
 	mkdir -p $(@D)
 	$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -MMD -MP -o $@ $< -Wl,--whole-archive $(BUILD)/libassay.a -Wl,--no-whole-archive $(LDLIBS) -lcmocka
 
+# A fuzz target as a plain test: every file of its corpus, once.
+$(BUILD)/tests/fuzz_%: tests/fuzz_%.c tests/corpus.c $(BUILD)/libassay.a
+	echo "  TEST  $@"
+	mkdir -p $(@D)
+	$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -DCORPUS='"tests/corpus/$*"' -o $@ $< tests/corpus.c \
+	    -Wl,--whole-archive $(BUILD)/libassay.a -Wl,--no-whole-archive $(LDLIBS)
+
 # Rewritten only when the command line changes, so that a change of flags rebuilds.
 $(BUILD)/flags: FORCE
 	mkdir -p $(@D)
 	echo '$(CC) $(ALL_CFLAGS)' | cmp -s - $@ || echo '$(CC) $(ALL_CFLAGS)' > $@
 
+## everything that `make test` runs, built
+tests: all $(TESTS) $(FUZZES:%=$(BUILD)/tests/%)
+
+## install what building, testing and drawing need, when something is missing (apt, as root; else it says what)
+deps:
+	CC='$(CC)' ./deps.sh $(if $(filter test%,$(MAKECMDGOALS)),test)
+
+## all tests: plain, under ASan with UBSan, and under TSan
+test: deps
+	$(SUBMAKE) tests
+	$(SUBMAKE) SAN=address,undefined OPT=-O1 tests
+	$(SUBMAKE) SAN=thread OPT=-O1 tests
+	tests/run.sh build build-address-undefined build-thread
+
+## the plain tests alone (TEST=word picks programs by name)
+test-plain: deps
+	$(SUBMAKE) tests
+	tests/run.sh $(TEST:%=-k %) $(BUILD)
+
+## the tests of one sanitizer: make test-san SAN=thread
+test-san: deps
+	$(SUBMAKE) OPT=-O1 tests
+	tests/run.sh $(TEST:%=-k %) build-none $(BUILD)
+
+## look for inputs that break the file parsers, FUZZ_SECONDS each (libFuzzer, needs clang)
+FUZZ_SECONDS ?= 60
+fuzz: deps
+	$(SUBMAKE) CC=clang BUILD=build-fuzz OPT=-O1 SAN=address,undefined CFLAGS='$(CFLAGS) -fsanitize=fuzzer-no-link' fuzz-run
+
+fuzz-run: $(FUZZES:%=build-fuzz/fuzz/%)
+	for target in $(FUZZES); do \
+	    mkdir -p build-fuzz/found/$$target tests/corpus/$${target#fuzz_}; \
+	    echo "  FUZZ  $$target ($(FUZZ_SECONDS) s)"; \
+	    build-fuzz/fuzz/$$target -max_total_time=$(FUZZ_SECONDS) -timeout=10 -rss_limit_mb=2048 -print_final_stats=0 -verbosity=0 \
+	        -artifact_prefix=build-fuzz/found/$$target/ build-fuzz/found/$$target tests/corpus/$${target#fuzz_} || exit 1; \
+	done
+
+build-fuzz/fuzz/%: tests/%.c $(BUILD)/libassay.a
+	echo "  FUZZ  $@"
+	mkdir -p $(@D)
+	$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -fsanitize=fuzzer -o $@ $< $(BUILD)/libassay.a $(LDLIBS)
+
+## build one engine as a plug-in: make plugin SRC=mine.c OUT=mine.so
+plugin: $(BUILD)/libplugin.a
+	test -n '$(SRC)' -a -n '$(OUT)' || { echo 'make plugin wants SRC=mine.c OUT=mine.so' >&2; exit 2; }
+	$(CC) $(ALL_CFLAGS) -fPIC -fvisibility=hidden -shared -Wl,-Bsymbolic -Wl,--exclude-libs,ALL -o $(OUT) $(SRC) \
+	    $(BUILD)/libplugin.a $(LDLIBS)
+
+BIN      := $(DESTDIR)$(PREFIX)/bin
+LIBDIR   := $(DESTDIR)$(PREFIX)/lib/assay
+SHARE    := $(DESTDIR)$(PREFIX)/share/assay
+
+## install under PREFIX (/usr/local); DESTDIR for packages
+install: all
+	install -d $(BIN) $(LIBDIR)/plugins $(SHARE)/workloads $(SHARE)/plot $(SHARE)/results $(DESTDIR)$(PREFIX)/share/man/man1
+	install -m 755 $(BUILD)/assay $(BIN)/assay
+	$(if $(PLUGINS),install -m 644 $(PLUGINS) $(LIBDIR)/plugins/)
+	$(if $(PRELOADS),install -m 644 $(PRELOADS) $(LIBDIR)/)
+	$(if $(wildcard workloads/*.json),install -m 644 $(wildcard workloads/*.json) $(SHARE)/workloads/)
+	$(if $(wildcard plot/*.gp),install -m 644 $(wildcard plot/*.gp) $(SHARE)/plot/)
+	$(if $(wildcard results/*.json),install -m 644 $(wildcard results/*.json) $(SHARE)/results/)
+	install -m 644 assay.1 $(DESTDIR)$(PREFIX)/share/man/man1/assay.1
+
+## take away what install put there
+uninstall:
+	rm -rf $(BIN)/assay $(LIBDIR) $(SHARE) $(DESTDIR)$(PREFIX)/share/man/man1/assay.1
+
+## this list
+help:
+	awk '/^## /{ text = substr($$0, 4); next } /^[a-z][a-z-]*:/ && text { split($$0, name, ":"); printf "  %-12s %s\n", name[1], text } \
+	     !/^[A-Z_]+ *[?:]?=/{ text = "" }' Makefile
+
 ## remove what was built
 clean:
 	rm -rf build build-*
 
-.PHONY: all clean FORCE
+.PHONY: all tests deps test test-plain test-san fuzz fuzz-run plugin install uninstall help clean FORCE
+.SECONDARY:
 -include $(shell find $(BUILD) -name '*.d' 2>/dev/null)
