@@ -2,7 +2,7 @@
  * outfile.h -- a file that is there whole or not at all.
  *
  * Written as PATH.tmp-PID in the same folder, synced, renamed over PATH.  An outfile that is not committed leaves
- * PATH as it was.  "-" is stdout, buffered until the commit.
+ * PATH as it was.  "-" is stdout, and a PATH that is a device or a pipe is written in place, at the commit.
  */
 #ifndef ASSAY_COMMON_OUTFILE_H
 #define ASSAY_COMMON_OUTFILE_H
@@ -11,10 +11,10 @@
 #include <stdio.h>
 
 struct outfile {
-    FILE *stream; /* write here */
-    char *path;   /* NULL: stdout */
-    char *temporary;
-    char *text;   /* what is meant for stdout */
+    FILE  *stream;    /* write here */
+    char  *path;      /* NULL: stdout */
+    char  *temporary; /* NULL: stdout or a device */
+    char  *text;      /* what is meant for those */
     size_t text_bytes;
 };
 
