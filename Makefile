@@ -16,6 +16,12 @@ ALL_CFLAGS := -std=gnu11 -D_GNU_SOURCE -g $(OPT) -Wall -Wextra -Wshadow -Wstrict
 ALL_LDFLAGS := $(LDFLAGS) $(if $(SAN),-fsanitize=$(SAN)) -Wl,--dynamic-list=engines/plugin.symbols
 LDLIBS   := -ljansson -lxxhash -llz4 -lpthread -ldl -lm
 
+# Optional: without it, what wants many reads in flight uses threads.
+ifneq ($(shell pkg-config --exists liburing 2>/dev/null && echo yes),)
+ALL_CFLAGS += -DASSAY_LIBURING
+LDLIBS     += -luring
+endif
+
 BASE_SRC := $(wildcard common/*.c engines/base/*.c)
 LIB_SRC  := $(sort $(BASE_SRC) $(filter-out engines/plugins/%,$(wildcard engines/*.c engines/*/*.c)) \
                    $(wildcard workloads/*.c harness/*.c crashtest/*.c results/*.c plot/*.c))

@@ -4,7 +4,8 @@
 
 /* One row a command: X(name, "summary") runs command_name(). */
 #define COMMAND_LIST(X)                                                    \
-    X(engines,   "engines, their capabilities, tiers, limits and options")
+    X(engines,   "engines, their capabilities, tiers, limits and options") \
+    X(calibrate, "what this machine and this disk can do, in the terms that engines use")
 
 #define X(name, summary) int command_##name(int argc, char **argv);
 COMMAND_LIST(X)
