@@ -8,6 +8,7 @@ BUILD    ?= build$(if $(SAN),-$(subst $(comma),-,$(SAN)))
 comma    := ,
 OPT      ?= -O2
 PREFIX   ?= /usr/local
+VERSION  := 0.1
 
 # -fno-strict-aliasing is not needed and not set; asserts stay on, so that what is measured is what is tested.
 ALL_CFLAGS := -std=gnu11 -D_GNU_SOURCE -g $(OPT) -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes \
@@ -162,6 +163,19 @@ uninstall:
 help:
 	awk '/^## /{ text = substr($$0, 4); next } /^[a-z][a-z-]*:/ && text { split($$0, name, ":"); printf "  %-12s %s\n", name[1], text } \
 	     !/^[A-Z_]+ *[?:]?=/{ text = "" }' Makefile
+
+# What was built, for the results: rewritten only when it changes.
+$(BUILD)/build-facts.h: FORCE
+	mkdir -p $(@D)
+	{ echo '#define FACTS_VERSION "$(VERSION)"'; \
+	  echo "#define FACTS_GIT \"$$(git rev-parse HEAD 2>/dev/null)\""; \
+	  echo "#define FACTS_DIRTY $$(git status --porcelain --untracked-files=no 2>/dev/null | grep -q . && echo 1 || echo 0)"; \
+	  echo "#define FACTS_COMPILER \"$$($(CC) --version | head -1 | tr -d '\\"')\""; \
+	  echo "#define FACTS_CFLAGS \"$$(echo '$(ALL_CFLAGS)' | tr -d '\\"' | tr -s ' ')\""; \
+	  echo '#define FACTS_SANITIZER "$(SAN)"'; } > $@.new
+	cmp -s $@.new $@ && rm $@.new || mv $@.new $@
+
+$(BUILD)/results/facts.o: $(BUILD)/build-facts.h
 
 ## remove what was built
 clean:
