@@ -1,0 +1,61 @@
+/*
+ * storedir.h -- the directory of a store: whose it is, and that one process has it open.
+ *
+ * STORE is the identity, a small text for people and programs:
+ *
+ *     assay store 1          the version of this very layout
+ *     engine lsm
+ *     format 3               the engine's own format; a newer one is refused
+ *     shards 128             one line for each parameter that is needed to read the files back
+ *     sum 8f3c...            xxh3-64 of all bytes before this line, 16 hex digits
+ *
+ * It is written as STORE.tmp, synced, renamed, and the directory synced, before any other file is made, so a crash
+ * during creation leaves a directory that counts as empty (LOCK and STORE.tmp at most).  The parent directory is
+ * synced when the directory is made.
+ * LOCK is held with flock for as long as the store is open.  A crash leaves nothing to clean: the lock dies with its
+ * process, the file means nothing.
+ */
+#ifndef ASSAY_ENGINES_BASE_STOREDIR_H
+#define ASSAY_ENGINES_BASE_STOREDIR_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "engines/base/file.h"
+
+#define STOREDIR_PARAMETERS_MAX 16
+
+struct storedir_parameter {
+    const char *name; /* a word, lent */
+    uint64_t    value;
+};
+
+struct storedir_kind {
+    const char *engine;
+    uint32_t    format; /* the newest format that this program reads, and the one it writes */
+    /* In: the values for a new store.  Out: those of the store that was found.  NULL when there are none. */
+    struct storedir_parameter *parameters;
+    size_t                     count;
+};
+
+struct storedir {
+    char       *path; /* owned */
+    struct file lock;
+    uint32_t    format; /* of the store that was found */
+    bool        created;
+};
+
+/*
+ * Makes or opens the directory and locks it.  KV_BUSY when another open holds it (also in this process); KV_MISMATCH
+ * when it holds something else: files without an identity, another engine, a newer format; KV_CORRUPT for a damaged
+ * identity.  must_be_new: KV_MISMATCH unless the directory is absent or empty (for restore).
+ */
+MUST_USE kv_status storedir_open(struct storedir *dir, const char *path, const struct storedir_kind *kind, bool must_be_new);
+void storedir_close(struct storedir *dir);
+
+/* Removes LOCK and STORE of a store whose other files are gone, so that a failed restore leaves an empty directory, and
+ * closes. */
+void storedir_discard(struct storedir *dir);
+
+#endif
