@@ -448,11 +448,6 @@ kv_status kv_snapshot(struct kv_session *session, int fd)
     return engine->can & KV_SNAPSHOT ? engine->snapshot(session, fd) : unsupported(engine, "snapshots");
 }
 
-kv_status kv_restore(const struct kv_engine *engine, const struct kv_config *config, int fd)
-{
-    return engine->restore ? engine->restore(config, fd) : unsupported(engine, "restoring snapshots");
-}
-
 kv_status kv_compact(struct kv_session *session)
 {
     const struct kv_engine *engine = session->store->engine;

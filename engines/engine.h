@@ -40,7 +40,7 @@ enum kv_capability {
     KV_SCAN           = 1u << 1, /* scan from the empty key visits every live key once */
     KV_ORDERED        = 1u << 2, /* scan starts at any key and goes up in key order; needs KV_SCAN */
     KV_BATCH          = 1u << 3, /* write: after a failure, a crash or in a snapshot, all of a batch or nothing */
-    KV_SNAPSHOT       = 1u << 4, /* snapshot and restore */
+    KV_SNAPSHOT       = 1u << 4, /* snapshot; its stream loads, or restores, into any engine */
     KV_MODIFY         = 1u << 5, /* modify is atomic against every write; without it only against other modifies */
     KV_SESSIONS       = 1u << 6, /* any number of sessions at once; without it one at a time */
     KV_COMPACT        = 1u << 7, /* compact gives back the space of dead bytes */
@@ -188,7 +188,6 @@ struct kv_engine {
     kv_status (*sync)(struct kv_session *session); /* all that was acknowledged before the call is durable after it */
 
     kv_status (*snapshot)(struct kv_session *session, int fd);                    /* KV_SNAPSHOT: base/snapshot.h stream */
-    kv_status (*restore)(const struct kv_config *config, int fd);                 /* optional; see kv_restore */
     kv_status (*compact)(struct kv_session *session);                             /* KV_COMPACT: in full, now, waits */
     void (*stats)(struct kv_store *store, kv_figure *figure, void *arg);          /* optional; any thread, any time */
     /* Optional.  Prints one of the engine's files (a log, a table, a manifest), record by record, damage included, for
@@ -215,8 +214,11 @@ MUST_USE kv_status kv_scan_prefix(struct kv_session *session, slice prefix, kv_v
 MUST_USE kv_status kv_sync(struct kv_session *session);
 /* A copy of one moment, streamed while writes go on.  The descriptor is the caller's, and is not synced. */
 MUST_USE kv_status kv_snapshot(struct kv_session *session, int fd);
-/* Makes a new store in config->dir from a snapshot stream of any engine.  The directory must be absent or empty; when
- * the stream is bad or cut, or the disk is full, it is left so.  The new store is synced. */
+/* Puts every record of a snapshot stream of any engine into an open store.  KV_CORRUPT, naming the record, when the stream
+ * was cut or altered; the records before it are in the store then, so load into an empty one and drop it on a failure. */
+MUST_USE kv_status kv_load(struct kv_session *session, int fd);
+/* Makes a new store in config->dir from a snapshot stream of any engine; for engines with KV_DURABLE.  The directory must be
+ * absent or empty; it appears whole and synced, or stays as it was when the stream is bad or cut, or the disk full. */
 MUST_USE kv_status kv_restore(const struct kv_engine *engine, const struct kv_config *config, int fd);
 MUST_USE kv_status kv_compact(struct kv_session *session);
 

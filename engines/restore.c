@@ -1,0 +1,180 @@
+/*
+ * restore.c -- a store from a snapshot stream, the same way for every engine: through its own puts.
+ *
+ * kv_restore builds the store in DIR.restoring, beside its place, syncs it, and renames it into place.  So DIR holds the
+ * whole store or what it held before, after a bad stream, a full disk or a crash.  What a crash leaves in DIR.restoring
+ * is removed by the next restore to the same place; a lock on that directory tells a leftover from work in progress.
+ */
+#include "engines/engine.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "engines/base/file.h"
+#include "engines/base/snapshot.h"
+
+kv_status kv_load(struct kv_session *session, int fd)
+{
+    struct snapshot_reader reader;
+    slice                  key, value;
+    kv_status              status = snapshot_reader_open(&reader, fd);
+
+    while (status == KV_OK && (status = snapshot_reader_next(&reader, &key, &value)) == KV_OK)
+        status = kv_put(session, key, value);
+    snapshot_reader_free(&reader);
+    return status == KV_NOT_FOUND ? KV_OK : status;
+}
+
+/* Removes what is in a directory, not the directory. */
+static kv_status empty_directory(int parent, const char *path)
+{
+    int            fd = openat(parent, path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    DIR           *list = fd >= 0 ? fdopendir(fd) : NULL;
+    struct dirent *entry;
+    kv_status      status = KV_OK;
+
+    if (!list) {
+        status = kv_fail_errno("open %s", path);
+        if (fd >= 0)
+            close(fd);
+        return status;
+    }
+    while (status == KV_OK && (entry = readdir(list))) {
+        if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0)
+            continue;
+        if (unlinkat(fd, entry->d_name, 0) == 0)
+            continue;
+        if (errno == EISDIR)
+            status = empty_directory(fd, entry->d_name);
+        if (status == KV_OK && unlinkat(fd, entry->d_name, AT_REMOVEDIR) != 0)
+            status = kv_fail_errno("remove %s/%s", path, entry->d_name);
+    }
+    closedir(list);
+    return status;
+}
+
+static kv_status check_place(const char *dir)
+{
+    DIR           *list = opendir(dir);
+    struct dirent *entry;
+    size_t         names = 0;
+
+    if (!list)
+        return errno == ENOENT ? KV_OK : kv_fail_errno("open %s", dir);
+    while ((entry = readdir(list)))
+        names += strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0;
+    closedir(list);
+    return names ? kv_fail(KV_MISMATCH, "%s is not empty; a snapshot is restored into a new directory", dir) : KV_OK;
+}
+
+/* The temporary directory, empty and locked. */
+static kv_status take_directory(const char *path, int *lock)
+{
+    if (mkdir(path, 0777) != 0 && errno != EEXIST)
+        return kv_fail_errno("make %s", path);
+    *lock = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (*lock < 0)
+        return kv_fail_errno("open %s", path);
+    if (flock(*lock, LOCK_EX | LOCK_NB) != 0) {
+        close(*lock);
+        *lock = -1;
+        return kv_fail(KV_BUSY, "another restore is at work in %s", path);
+    }
+    return empty_directory(AT_FDCWD, path);
+}
+
+/* Synced once at the end, so the puts need no more than the engine's lowest tier. */
+static struct kv_durability lowest_tier(const struct kv_engine *engine, struct kv_durability asked)
+{
+    for (enum kv_tier tier = 0; tier < KV_TIER_INTERVAL; tier++)
+        if (engine->tiers & KV_TIER_BIT(tier))
+            return (struct kv_durability){.tier = tier};
+    return asked;
+}
+
+static kv_status build(const struct kv_engine *engine, const struct kv_config *config, const char *dir, int fd)
+{
+    struct kv_config   there = *config;
+    struct kv_store   *store = NULL;
+    struct kv_session *session = NULL;
+    kv_status          status, closed;
+
+    there.dir = dir;
+    there.durability = lowest_tier(engine, config->durability);
+    TRY(kv_open(engine, &there, &store));
+    if ((status = kv_session_open(store, &session)) == KV_OK && (status = kv_load(session, fd)) == KV_OK)
+        status = kv_sync(session);
+    kv_session_close(session);
+    closed = status == KV_OK ? kv_close(store) : KV_OK;
+    if (status != KV_OK) {
+        char why[FAIL_BYTES_MAX];
+        snprintf(why, sizeof why, "%s", fail_text()); /* the first failure is the one to tell */
+        if (kv_close(store) != KV_OK)
+            fail_set("%s", why);
+    }
+    return status != KV_OK ? status : closed;
+}
+
+static kv_status sync_parent(char *dir)
+{
+    char *slash = strrchr(dir, '/');
+
+    if (!slash)
+        return file_sync_dir(".");
+    if (slash == dir)
+        return file_sync_dir("/");
+    *slash = '\0';
+    return file_sync_dir(dir);
+}
+
+kv_status kv_restore(const struct kv_engine *engine, const struct kv_config *config, int fd)
+{
+    char     *dir = NULL, *building = NULL;
+    int       lock = -1;
+    bool      taken = false;
+    kv_status status;
+
+    if (!(engine->can & KV_DURABLE))
+        return kv_fail(KV_UNSUPPORTED, "engine %s keeps nothing on disk: load the snapshot into an open store", engine->name);
+    if (!config->dir || !*config->dir)
+        return kv_fail(KV_INVALID, "engine %s needs a directory", engine->name);
+    if (!(dir = strdup(config->dir)) || !(building = malloc(strlen(dir) + sizeof ".restoring"))) {
+        status = kv_fail(KV_NO_MEMORY, "no memory for a path");
+        goto out;
+    }
+    for (size_t size = strlen(dir); size > 1 && dir[size - 1] == '/'; size--)
+        dir[size - 1] = '\0';
+    sprintf(building, "%s.restoring", dir);
+    if ((status = check_place(dir)) != KV_OK)
+        goto out;
+    if ((status = take_directory(building, &lock)) != KV_OK)
+        goto out;
+    taken = true;
+    if ((status = build(engine, config, building, fd)) != KV_OK)
+        goto out;
+    if (rename(building, dir) != 0) {
+        status = kv_fail_errno("rename %s to %s", building, dir);
+        goto out;
+    }
+    taken = false;
+    status = sync_parent(dir);
+out:
+    if (taken) {
+        char why[FAIL_BYTES_MAX];
+        snprintf(why, sizeof why, "%s", fail_text());
+        if (empty_directory(AT_FDCWD, building) == KV_OK)
+            rmdir(building);
+        fail_set("%s", why);
+    }
+    if (lock >= 0)
+        close(lock);
+    free(building);
+    free(dir);
+    return status;
+}
