@@ -37,8 +37,9 @@ struct ops; /* one thread's stream; used by that thread only */
 struct ops *ops_new(const struct workload *workload, uint32_t thread);
 void ops_free(struct ops *ops); /* NULL is fine */
 
-/* Goes to the beginning of a phase.  Inserts and sequence numbers carry on; the draws are the phase's own. */
-void ops_begin_phase(struct ops *ops, size_t phase);
+/* Goes to the beginning of a phase.  Inserts carry on; the draws and the sequence numbers are the phase's own.  False with
+ * fail_set() when memory is short. */
+bool ops_begin_phase(struct ops *ops, size_t phase);
 
 /* The next `count` operations (1 or more); lent until the next call.  How they are cut into blocks does not change them.
  * NULL with fail_set() when memory is short. */
