@@ -87,6 +87,16 @@ $(BUILD)/tests/fuzz_%: tests/fuzz_%.c tests/corpus.c $(BUILD)/libassay.a
 	$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -DCORPUS='"tests/corpus/$*"' -o $@ $< tests/corpus.c \
 	    -Wl,--whole-archive $(BUILD)/libassay.a -Wl,--no-whole-archive $(LDLIBS)
 
+# The workload files, as rows PRESET("name", "text") that workloads/presets.c includes; rewritten only when one changes.
+$(BUILD)/presets.inc: FORCE
+	mkdir -p $(@D)
+	for file in $(sort $(wildcard workloads/*.json)); do \
+	    echo "PRESET(\"$$(basename $$file .json)\","; sed 's/\\/\\\\/g; s/"/\\"/g; s/^/"/; s/$$/\\n"/' $$file; echo ')'; \
+	done > $@.new
+	cmp -s $@.new $@ && rm $@.new || mv $@.new $@
+
+$(BUILD)/workloads/presets.o: $(BUILD)/presets.inc
+
 # Rewritten only when the command line changes, so that a change of flags rebuilds.
 $(BUILD)/flags: FORCE
 	mkdir -p $(@D)
