@@ -14,11 +14,43 @@
 
 #define NAMES_MAX 128
 
+/* What the wrappers rely on; a plug-in that breaks it would crash the program at its first call. */
+static kv_status check_table(const char *path, const struct kv_engine *e)
+{
+    struct kv_config config;
+    size_t           options = 0;
+
+    if (!e->name || !*e->name || !e->version || !e->summary)
+        return kv_fail(KV_INVALID, "plug-in %s: its table lacks name, version or summary", path);
+    if (!e->open || !e->close || !e->session_open || !e->session_close || !e->put || !e->get || !e->del || !e->sync)
+        return kv_fail(KV_INVALID, "plug-in %s: its table lacks one of open, close, session_open, session_close, put, get, del, sync",
+                       path);
+    if (((e->can & KV_BATCH) && !e->write) || ((e->can & KV_SCAN) && !e->scan) || ((e->can & KV_SNAPSHOT) && !e->snapshot) ||
+        ((e->can & KV_COMPACT) && !e->compact) || ((e->can & KV_MODIFY) && !e->modify))
+        return kv_fail(KV_INVALID, "plug-in %s claims write, scan, snapshot, compact or modify without the function", path);
+    if ((e->can & KV_ORDERED) && !(e->can & KV_SCAN))
+        return kv_fail(KV_INVALID, "plug-in %s claims ordered scans without scans", path);
+    if (!(e->can & KV_DURABLE) != !e->tiers)
+        return kv_fail(KV_INVALID, "plug-in %s: durability tiers belong to KV_DURABLE, and the other way round", path);
+    if (!e->key_bytes_max || e->key_bytes_max > KV_KEY_BYTES_MAX || e->value_bytes_max > KV_VALUE_BYTES_MAX)
+        return kv_fail(KV_INVALID, "plug-in %s: its limits are not within 1 to %u for keys and %u for values", path,
+                       KV_KEY_BYTES_MAX, KV_VALUE_BYTES_MAX);
+    for (const struct kv_option *option = e->options; option && option->name; option++, options++) {
+        if (options == KV_OPTIONS_MAX || !option->fallback || !option->help || (option->type == KV_WORD && !option->words))
+            return kv_fail(KV_INVALID, "plug-in %s: option %s lacks default, help or words, or is one too many", path, option->name);
+        if (kv_config_set(e, &config, option->name, option->fallback) != KV_OK)
+            return kv_fail(KV_INVALID, "plug-in %s: a default is refused by its own row: %s", path, fail_text());
+    }
+    return KV_OK;
+}
+
 static kv_status load(const char *path, const struct kv_engine **out)
 {
-    char         full[PATH_MAX];
-    void        *library;
-    kv_plugin_fn *plugin;
+    char                    full[PATH_MAX];
+    void                   *library;
+    const struct kv_engine *engine = NULL;
+    kv_plugin_fn           *plugin;
+    kv_status               status;
 
     /* dlopen looks a bare name up in the library path; a path with a slash is taken as it is. */
     if (!realpath(path, full))
@@ -28,31 +60,41 @@ static kv_status load(const char *path, const struct kv_engine **out)
         return kv_fail(KV_INVALID, "plug-in %s does not load: %s", path, dlerror());
     *(void **)&plugin = dlsym(library, KV_PLUGIN_SYMBOL);
     if (!plugin)
-        return kv_fail(KV_INVALID, "plug-in %s exports no %s(); engines/plugins/skeleton.c shows how", path,
-                       KV_PLUGIN_SYMBOL);
-    *out = plugin();
-    if (!*out)
-        return kv_fail(KV_INVALID, "plug-in %s gives no engine", path);
-    if ((*out)->abi != KV_ABI)
-        return kv_fail(KV_INVALID, "plug-in %s was built for interface %u, this program has %u; build it again", path,
-                       (*out)->abi, KV_ABI);
-    return KV_OK;
+        status = kv_fail(KV_INVALID, "plug-in %s exports no %s(); engines/plugins/skeleton.c shows how", path, KV_PLUGIN_SYMBOL);
+    else if (!(engine = plugin()))
+        status = kv_fail(KV_INVALID, "plug-in %s gives no engine", path);
+    else if (engine->abi != KV_ABI)
+        status = kv_fail(KV_INVALID, "plug-in %s was built for interface %u, this program has %u; build it again", path,
+                         engine->abi, KV_ABI);
+    else
+        status = check_table(path, engine);
+    if (status != KV_OK)
+        dlclose(library);
+    else
+        *out = engine;
+    return status;
 }
 
+/* Beside the program in a build, in ../lib/assay of an installed one. */
 static const char *plugin_dir(char out[PATH_MAX])
 {
-    const char *set = getenv("ASSAY_PLUGINS");
-    ssize_t     size;
-    char       *slash;
+    static const char *const places[] = {"plugins", "../lib/assay/plugins"};
+    const char              *set = getenv("ASSAY_PLUGINS");
+    char                    *slash;
+    ssize_t                  size;
 
     if (set && *set)
         return set;
-    size = readlink("/proc/self/exe", out, PATH_MAX - 16);
+    size = readlink("/proc/self/exe", out, PATH_MAX - 32);
     if (size <= 0)
         return "plugins";
     out[size] = '\0';
     slash = strrchr(out, '/');
-    strcpy(slash ? slash + 1 : out, "plugins");
+    for (size_t i = 0; i < sizeof places / sizeof *places; i++) {
+        strcpy(slash ? slash + 1 : out, places[i]);
+        if (access(out, F_OK) == 0)
+            break;
+    }
     return out;
 }
 
