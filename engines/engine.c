@@ -365,8 +365,6 @@ static kv_status modify_plainly(struct kv_session *session, slice key, kv_change
         slice before = buf_slice(&old);
         status = change(arg, status == KV_OK ? &before : NULL, &new);
         if (status == KV_OK)
-            status = check_value(engine, buf_slice(&new));
-        if (status == KV_OK)
             status = engine->put(session, key, buf_slice(&new));
     }
     pthread_mutex_unlock(lock);
@@ -375,14 +373,30 @@ static kv_status modify_plainly(struct kv_session *session, slice key, kv_change
     return status;
 }
 
+struct checked_change {
+    const struct kv_engine *engine;
+    kv_change              *change;
+    void                   *arg;
+};
+
+/* The new value of a modify is an argument like any other: engines may assume that it is within their limit. */
+static kv_status change_checked(void *arg, const slice *old, struct buf *out)
+{
+    const struct checked_change *checked = arg;
+
+    TRY(checked->change(checked->arg, old, out));
+    return check_value(checked->engine, buf_slice(out));
+}
+
 kv_status kv_modify(struct kv_session *session, slice key, kv_change *change, void *arg)
 {
     const struct kv_engine *engine = session->store->engine;
+    struct checked_change   checked = {engine, change, arg};
 
     TRY(check_key(engine, key));
     if (engine->modify)
-        return engine->modify(session, key, change, arg);
-    return modify_plainly(session, key, change, arg);
+        return engine->modify(session, key, change_checked, &checked);
+    return modify_plainly(session, key, change_checked, &checked);
 }
 
 kv_status kv_write(struct kv_session *session, const struct kv_write *writes, size_t count)
@@ -409,6 +423,8 @@ kv_status kv_scan(struct kv_session *session, slice first, kv_visit *visit, void
         return unsupported(engine, "scans");
     if (first.size && !(engine->can & KV_ORDERED))
         return unsupported(engine, "scans in key order, only of everything");
+    if (first.size)
+        TRY(check_key(engine, first));
     return engine->scan(session, first, visit, arg);
 }
 
