@@ -49,40 +49,45 @@ void child_kill(pid_t pid)
     kill(pid, SIGKILL);
 }
 
+/* Ended, but not reaped: as long as it is a zombie, nobody else gets its process id or its group's. */
+static bool has_ended(pid_t pid, int flags)
+{
+    siginfo_t info;
+
+    do
+        info.si_pid = 0;
+    while (waitid(P_PID, (id_t)pid, &info, WEXITED | WNOWAIT | flags) < 0 && errno == EINTR);
+    return info.si_pid == pid;
+}
+
 struct child_result child_wait(pid_t pid, uint64_t timeout_ns)
 {
     struct child_result result = {CHILD_EXITED, 0};
-    uint64_t            until = timeout_ns ? clock_now_ns() + timeout_ns : 0;
-    bool                timed_out = false;
-    int                 status = 0;
+    uint64_t            until = clock_now_ns() + timeout_ns;
+    int                 fd = timeout_ns ? (int)syscall(SYS_pidfd_open, pid, 0) : -1, status = 0;
 
-    if (timeout_ns) {
-        int fd = (int)syscall(SYS_pidfd_open, pid, 0);
-        for (;;) {
-            uint64_t      now = clock_now_ns();
-            struct pollfd waiting = {.fd = fd, .events = POLLIN};
-            uint64_t      left_ms = until > now ? (until - now) / NS_PER_MS + 1 : 0;
+    while (timeout_ns && !has_ended(pid, WNOHANG)) {
+        uint64_t      now = clock_now_ns();
+        uint64_t      left_ms = until > now ? (until - now) / NS_PER_MS + 1 : 0;
+        struct pollfd waiting = {.fd = fd, .events = POLLIN};
 
-            if (left_ms == 0) {
-                timed_out = true;
-                child_kill(pid);
-                break;
-            }
-            if (poll(&waiting, 1, left_ms > 1000 ? 1000 : (int)left_ms) > 0)
-                break;
+        if (left_ms == 0) {
+            result.end = CHILD_TIMED_OUT;
+            child_kill(pid);
+            break;
         }
-        if (fd >= 0)
-            close(fd);
+        /* Without a pidfd (Linux before 5.3) this is a sleep; a signal to us ends it early, which does no harm. */
+        poll(&waiting, 1, fd < 0 ? 1 : left_ms > 1000 ? 1000 : (int)left_ms);
     }
+    if (fd >= 0)
+        close(fd);
+    has_ended(pid, 0);
+    kill(-pid, SIGKILL); /* whatever it had started */
     while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
         ;
-    kill(-pid, SIGKILL); /* whatever it had started */
-    if (WIFSIGNALED(status))
-        result = (struct child_result){CHILD_SIGNALLED, WTERMSIG(status)};
-    else
-        result.code = WEXITSTATUS(status);
-    if (timed_out)
-        result.end = CHILD_TIMED_OUT;
+    result.code = WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status);
+    if (result.end != CHILD_TIMED_OUT && WIFSIGNALED(status))
+        result.end = CHILD_SIGNALLED;
     return result;
 }
 
