@@ -90,8 +90,8 @@ $(BUILD)/tests/fuzz_%: tests/fuzz_%.c tests/corpus.c $(BUILD)/libassay.a
 # The workload files, as rows PRESET("name", "text") that workloads/presets.c includes; rewritten only when one changes.
 $(BUILD)/presets.inc: FORCE
 	mkdir -p $(@D)
-	for file in $(sort $(wildcard workloads/*.json)); do \
-	    echo "PRESET(\"$$(basename $$file .json)\","; sed 's/\\/\\\\/g; s/"/\\"/g; s/^/"/; s/$$/\\n"/' $$file; echo ')'; \
+	for name in $(sort $(basename $(notdir $(wildcard workloads/*.json)))); do \
+	    echo "PRESET(\"$$name\","; sed 's/\\/\\\\/g; s/"/\\"/g; s/^/"/; s/$$/\\n"/' workloads/$$name.json; echo ')'; \
 	done > $@.new
 	cmp -s $@.new $@ && rm $@.new || mv $@.new $@
 
