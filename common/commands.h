@@ -5,6 +5,7 @@
 /* One row a command: X(name, "summary") runs command_name(). */
 #define COMMAND_LIST(X)                                                    \
     X(engines,   "engines, their capabilities, tiers, limits and options") \
+    X(workloads, "workload presets, one of them resolved, or the first operations of its streams") \
     X(calibrate, "what this machine and this disk can do, in the terms that engines use")
 
 #define X(name, summary) int command_##name(int argc, char **argv);

@@ -590,10 +590,8 @@ bool workload_set_options(struct workload *workload, const struct workload_optio
     for (size_t i = 0; i < FIELD_COUNT_ALL; i++) {
         if (!options->text[i])
             continue;
-        if (!workload_set(workload, fields[i].name, options->text[i])) {
-            fail_set("--%s: %s", dashed(i), fail_text());
+        if (!workload_set(workload, fields[i].name, options->text[i]))
             return false;
-        }
         if (strcmp(fields[i].name, "ops") == 0) {
             ops_given = true;
             ops       = first->ops;
