@@ -15,9 +15,11 @@
 #include "common/words.h"
 
 extern const struct kv_engine null_engine;
+extern const struct kv_engine memory_engine;
 
 const struct kv_engine *const kv_engines[] = {
     &null_engine,
+    &memory_engine,
     NULL,
 };
 

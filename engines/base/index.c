@@ -462,7 +462,7 @@ kv_status index_next(struct index *index, uint64_t *position, struct index_refs 
     kv_status status = KV_OK;
 
     refs->count = 0;
-    while (*position != UINT64_MAX && !refs->count && status == KV_OK) {
+    while (*position != UINT64_MAX && refs->count < INDEX_REFS_AT_ONCE && status == KV_OK) {
         uint64_t             behind;
         struct index_bucket *bucket = lock_at(index, *position, &behind);
         status = append_bucket(refs, bucket);
@@ -514,7 +514,7 @@ kv_status index_cut_next(struct index *index, struct index_cut *cut, struct inde
     kv_status status = KV_OK;
 
     refs->count = 0;
-    while (cut->position != UINT64_MAX && !refs->count && status == KV_OK) {
+    while (cut->position != UINT64_MAX && refs->count < INDEX_REFS_AT_ONCE && status == KV_OK) {
         uint64_t             behind;
         struct index_bucket *bucket = lock_at(index, cut->position, &behind);
         if ((__atomic_load_n(&bucket->head, __ATOMIC_RELAXED) ^ index->cut_bit) & INDEX_CUT) {

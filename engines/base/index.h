@@ -287,10 +287,13 @@ void index_batch_free(struct index_batch *batch);
 
 /* ---- Going through. ---- */
 
+#define INDEX_REFS_AT_ONCE 64
+
 /*
- * The refs of the first bucket at or behind *position that has any, as they were at one moment, and moves *position
- * behind it.  Start with *position 0; refs->count 0 means that there are no more.  A key that is live throughout is met
- * exactly once, whatever grows meanwhile.  The epoch may be left between two calls.
+ * The refs of the next buckets at and behind *position, INDEX_REFS_AT_ONCE or a few more if there are so many, and moves
+ * *position behind them.  Start with *position 0; refs->count 0 means that there are no more.  Each bucket is seen at one
+ * moment, and a key that is live throughout is met exactly once, whatever grows meanwhile.  The epoch may be left between
+ * two calls.
  */
 MUST_USE kv_status index_next(struct index *index, uint64_t *position, struct index_refs *refs);
 
@@ -309,8 +312,8 @@ struct index_cut {
 
 /* While the world is stopped (epoch_pause).  One cut at a time: the caller sees to it. */
 void index_cut_begin(struct index *index, struct index_cut *cut);
-/* The refs of the next buckets that no writer has handed over, valid as long as the caller stays inside; count 0: that was
- * the last.  KV_NO_MEMORY, also when a writer found no memory to hand over: the view is lost. */
+/* The same for the refs of buckets that no writer has handed over, valid as long as the caller stays inside; count 0:
+ * there are no more.  KV_NO_MEMORY, also when a writer found no memory to hand over: the view is lost. */
 MUST_USE kv_status index_cut_next(struct index *index, struct index_cut *cut, struct index_refs *refs);
 /* Swaps what writers have handed over so far into refs, which must be empty.  Ask from time to time, and after the last
  * index_cut_next. */
