@@ -6,6 +6,7 @@
 #define COMMAND_LIST(X)                                                    \
     X(engines,   "engines, their capabilities, tiers, limits and options") \
     X(workloads, "workload presets, one of them resolved, or the first operations of its streams") \
+    X(crash,     "kills an engine again and again, and judges what is left") \
     X(calibrate, "what this machine and this disk can do, in the terms that engines use")
 
 #define X(name, summary) int command_##name(int argc, char **argv);

@@ -1,0 +1,408 @@
+/*
+ * crash.c -- `assay crash`: what an engine's data is after a crash, a result file of it, and the replay of one failure.
+ */
+#include <inttypes.h>
+#include <jansson.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "common/args.h"
+#include "common/clock.h"
+#include "common/commands.h"
+#include "common/fail.h"
+#include "common/outfile.h"
+#include "common/stop.h"
+#include "common/units.h"
+#include "common/words.h"
+#include "crashtest/campaign.h"
+#include "crashtest/kept.h"
+#include "crashtest/survey.h"
+#include "crashtest/tree.h"
+#include "results/facts.h"
+#include "results/result.h"
+
+/*
+ * Small sizes make segments change, tables spill and checkpoints come within one life.  Each applies to any engine that
+ * has an option of that name and takes the value; --set overrides it.
+ */
+static const struct {
+    const char *name, *value;
+} hints[] = {
+    {"segment_bytes", "32k"},   {"memtable_bytes", "32k"},   {"checkpoint_bytes", "64k"}, {"log_segment_bytes", "32k"},
+    {"merge_dead_percent", "30"}, {"page_bytes", "16k"},     {"table_bytes", "32k"},      {"level_bytes", "128k"},
+};
+#define HINT_COUNT (sizeof hints / sizeof *hints)
+
+struct request {
+    const char     *engine, *mode, *profile, *workload, *durability, *replay, *dir, *out;
+    struct arg_list set;
+    uint64_t        ops, states, run_ns, threads, keys, value_bytes, seed, timeout_ns;
+};
+
+static struct arg_command command; /* of the running command, for its sentences */
+
+/* Options of the engine. */
+
+static bool set_options(const struct kv_engine *engine, const struct arg_list *set, struct kv_config *config)
+{
+    for (size_t i = 0; i < HINT_COUNT; i++)
+        for (const struct kv_option *option = engine->options; option && option->name; option++)
+            if (strcmp(option->name, hints[i].name) == 0 &&
+                kv_config_set(engine, config, hints[i].name, hints[i].value) != KV_OK)
+                continue; /* out of that engine's range: its default stays */
+    for (size_t i = 0; i < set->count; i++) {
+        const char *dot = strchr(set->item[i], '.'), *equals = dot ? strchr(dot, '=') : NULL;
+        char        name[128];
+
+        if (!equals || (size_t)(dot - set->item[i]) != strlen(engine->name) ||
+            strncmp(set->item[i], engine->name, strlen(engine->name)) != 0) {
+            fail_set("--set %s: write --set %s.OPTION=VALUE", set->item[i], engine->name);
+            return false;
+        }
+        snprintf(name, sizeof name, "%.*s", (int)(equals - dot - 1), dot + 1);
+        if (kv_config_set(engine, config, name, equals + 1) != KV_OK)
+            return false;
+    }
+    return true;
+}
+
+/* A plug-in's path outlives a change of directory; a name stays a name. */
+static const char *lasting_name(const char *engine, char out[PATH_MAX])
+{
+    return strchr(engine, '/') && realpath(engine, out) ? out : engine;
+}
+
+/* Directories. */
+
+/* What is written often and thrown away goes into memory where there is some. */
+static bool make_scratch(const char *dir, bool in_memory, char out[PATH_MAX])
+{
+    if (in_memory) {
+        snprintf(out, PATH_MAX, "/dev/shm/assay-crash-XXXXXX");
+        if (mkdtemp(out))
+            return true;
+    }
+    snprintf(out, PATH_MAX, "%s/scratch-XXXXXX", dir);
+    if (mkdtemp(out))
+        return true;
+    fail_set("cannot make a directory in %s: %s", dir, strerror(errno));
+    return false;
+}
+
+/* Results. */
+
+static uint32_t quantile(const struct campaign_result *result, double q)
+{
+    return result->lives ? result->acked[(size_t)(q * (double)(result->lives - 1))] : 0;
+}
+
+static json_t *failures_json(const struct campaign_result *result)
+{
+    json_t *list = json_array();
+
+    for (size_t i = 0; i < result->failure_count; i++) {
+        const struct campaign_failure *failure = &result->failures[i];
+        char                           replay[PATH_MAX + 32];
+
+        snprintf(replay, sizeof replay, "assay crash --replay %s", failure->dir);
+        json_array_append_new(
+            list, json_pack("{s:s, s:I, s:o, s:o, s:o, s:o, s:s, s:s, s:s}", "verdict", verdict_word(failure->verdict.verdict),
+                            "life", (json_int_t)failure->life, "token", failure->dir[0] ? json_string(failure->dir) : json_null(),
+                            "replay", failure->dir[0] ? json_string(replay) : json_null(), "kept_dir",
+                            failure->dir[0] ? json_string(failure->dir) : json_null(), "key_hex",
+                            failure->key_hex[0] ? json_string(failure->key_hex) : json_null(), "expected",
+                            failure->verdict.expected, "found", failure->verdict.found, "why", failure->verdict.why));
+    }
+    return list;
+}
+
+static double seconds(uint64_t ns)
+{
+    return (double)ns / (double)NS_PER_S;
+}
+
+static void add_results(json_t *root, const struct request *request, const struct campaign_settings *settings,
+                        const struct campaign_result *result)
+{
+    char    tier[KV_DURABILITY_TEXT_MAX];
+    json_t *verdicts = json_object();
+
+    for (enum verdict v = 0; v < VERDICT_COUNT; v++)
+        json_object_set_new(verdicts, verdict_word(v), json_integer((json_int_t)result->verdicts[v]));
+    json_object_update_new(
+        root,
+        json_pack("{s:{s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:o, s:o, s:s, s:I}, s:s, s:o, s:o}", "settings", "durability",
+                  kv_durability_text(settings->config.durability, tier), "workload", request->workload, "ops",
+                  (json_int_t)settings->ops, "threads", (json_int_t)settings->threads, "keys", (json_int_t)settings->keys,
+                  "value_bytes_max", (json_int_t)settings->value_bytes_max, "seed", (json_int_t)settings->seed, "states",
+                  settings->lives ? json_integer((json_int_t)settings->lives) : json_null(), "run_ns",
+                  settings->run_ns ? json_integer((json_int_t)settings->run_ns) : json_null(), "dir", settings->dir,
+                  "timeout_ns", (json_int_t)settings->timeout_ns, "mode", request->mode, "profile",
+                  settings->profile ? json_string(settings->profile->name) : json_null(), "engine",
+                  result_engine(settings->engine, &settings->config)));
+    json_object_update_new(
+        root, json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:o, s:o, s:o, s:o}", "lives",
+                        (json_int_t)result->lives, "stores", (json_int_t)result->stores, "kills", (json_int_t)result->kills,
+                        "kills_in_recovery", (json_int_t)result->kills_in_recovery, "kills_at_calls",
+                        (json_int_t)result->kills_at_calls, "lives_with_merge_or_rotation",
+                        (json_int_t)result->lives_with_change, "merges", (json_int_t)result->merges, "rotations",
+                        (json_int_t)result->rotations, "states", (json_int_t)result->states, "acked_writes",
+                        (json_int_t)result->acked_writes, "acked_median", (json_int_t)quantile(result, 0.5), "acked_p10",
+                        (json_int_t)quantile(result, 0.1), "acked_p90", (json_int_t)quantile(result, 0.9), "kills_per_s",
+                        result_ratio((double)result->kills, seconds(result->wall_ns)), "lives_per_s",
+                        result_ratio((double)result->lives, seconds(result->wall_ns)), "open_ns_mean",
+                        result_ratio((double)result->open_ns, (double)result->states), "verdicts", verdicts, "failures",
+                        failures_json(result)));
+}
+
+static void print_summary(const struct campaign_settings *settings, const struct campaign_result *result)
+{
+    char     tier[KV_DURABILITY_TEXT_MAX];
+    uint64_t bad = 0;
+
+    for (enum verdict v = VERDICT_HELD + 1; v < VERDICT_COUNT; v++)
+        bad += result->verdicts[v];
+    fprintf(stderr, "%s, durability %s, %s: %s\n", settings->engine->name,
+            kv_durability_text(settings->config.durability, tier), settings->profile ? settings->profile->name : "kill -9",
+            bad ? "NOT HELD" : result->verdicts[VERDICT_HELD] ? "held" : "nothing was judged");
+    fprintf(stderr, "  %" PRIu64 " lives in %.1f s, %" PRIu64 " kills (%.1f/s), %.0f %% of them in recovery; %" PRIu64
+            " stores\n", result->lives, seconds(result->wall_ns), result->kills,
+            (double)result->kills / (seconds(result->wall_ns) + 1e-9),
+            100.0 * (double)result->kills_in_recovery / ((double)result->kills + 1e-9), result->stores);
+    fprintf(stderr, "  acknowledged writes a life: median %" PRIu32 ", p10 %" PRIu32 ", p90 %" PRIu32
+            "; %.0f %% of lives with a merge or a change of segment; mean open %.2f ms\n", quantile(result, 0.5),
+            quantile(result, 0.1), quantile(result, 0.9),
+            100.0 * (double)result->lives_with_change / ((double)result->lives + 1e-9),
+            (double)result->open_ns / 1e6 / ((double)result->states + 1e-9));
+    fprintf(stderr, "  verdicts:");
+    for (enum verdict v = 0; v < VERDICT_COUNT; v++)
+        if (result->verdicts[v] || v == VERDICT_HELD)
+            fprintf(stderr, " %s %" PRIu64, verdict_word(v), result->verdicts[v]);
+    fputc('\n', stderr);
+}
+
+/* Replay. */
+
+static bool prepare_replay(struct kept *kept, const struct kv_engine **engine, struct kv_config *config)
+{
+    if (kv_engine_find(kept->engine, engine) != KV_OK)
+        return false;
+    kv_config_init(*engine, config);
+    config->durability = kept->durability;
+    for (uint32_t i = 0; i < kept->option_count; i++)
+        if (kv_config_set(*engine, config, kept->option_name[i], kept->option_value[i]) != KV_OK)
+            return false;
+    return true;
+}
+
+/* Judges the kept image again, on a copy: the same engine, options and notes, so the same verdict. */
+static int replay(const struct request *request)
+{
+    struct kept            *kept = calloc(1, sizeof *kept);
+    struct survey          *survey = survey_new();
+    struct keyspace        *keys = NULL;
+    const struct kv_engine *engine;
+    struct kv_config        config;
+    struct oracle_verdict   verdict;
+    char                    scratch[PATH_MAX] = "", store[PATH_MAX], image[PATH_MAX];
+    int                     code = 2;
+
+    if (!kept || !survey || !kept_load(request->replay, kept))
+        goto out;
+    if (request->engine)
+        snprintf(kept->engine, sizeof kept->engine, "%s", request->engine);
+    if (!prepare_replay(kept, &engine, &config) || !(keys = keyspace_new(kept->key_count, kept->key_bytes_max)))
+        goto out;
+    code = 1;
+    snprintf(image, sizeof image, "%.*s/image", PATH_MAX - 10, request->replay);
+    if (!make_scratch(request->replay, true, scratch))
+        goto out;
+    snprintf(store, sizeof store, "%.*s/store", PATH_MAX - 10, scratch);
+    if (!tree_copy(image, store))
+        goto out;
+    config.dir = store;
+    {
+        struct oracle_promise promise = oracle_promise_of(kept->durability, kept->crash, engine->can);
+        struct survey_plan    plan = {.engine = engine, .config = &config, .keys = keys, .survey = survey, .seed = kept->seed,
+                                      .life = kept->life, .abrupt = kept->abrupt, .refusal_is_fine = promise.nothing};
+        struct oracle_case    input = {.record = &kept->record, .before = kept->before, .after = survey->first,
+                                       .keys = keys->count, .promise = promise, .death_ns = kept->death_ns};
+
+        survey_run(&plan, kept->timeout_ns, &verdict);
+        if (verdict.verdict == VERDICT_HELD && survey->status == KV_OK && !oracle_judge(&input, &verdict))
+            goto out;
+    }
+    printf("%s: %s (kept as %s)\n", verdict_word(verdict.verdict), verdict_meaning(verdict.verdict),
+           verdict_word(kept->verdict.verdict));
+    if (verdict.verdict != VERDICT_HELD)
+        printf("  expected  %s\n  found     %s\n  why       %s\n", verdict.expected, verdict.found, verdict.why);
+    code = verdict.verdict != VERDICT_HELD;
+    fail_set("%s", "");
+out:
+    if (code == 2)
+        args_wrong(&command, "%s", fail_text());
+    else if (fail_text()[0])
+        fprintf(stderr, "assay crash: %s\n", fail_text());
+    if (scratch[0])
+        tree_remove(scratch);
+    free(keys);
+    survey_free(survey);
+    if (kept)
+        kept_free(kept);
+    free(kept);
+    return code;
+}
+
+/* The campaign. */
+
+static int check(const struct request *request, struct campaign_settings *settings)
+{
+    static const char *const modes[] = {"kill", "power", "error", "rot"};
+    char                     tier[KV_DURABILITY_TEXT_MAX];
+    size_t                   mode = 0;
+
+    while (mode < 4 && strcmp(modes[mode], request->mode) != 0)
+        mode++;
+    if (mode == 4)
+        return args_wrong(&command, "there is no mode \"%s\"%s", request->mode, words_hint(request->mode, modes, 4));
+    if (mode > 0)
+        return args_wrong(&command, "mode %s is not there yet; write --mode kill", request->mode);
+    if (request->profile)
+        return args_wrong(&command, "--profile belongs to --mode power");
+    if (!request->engine)
+        return args_wrong(&command, "which engine? write --engine NAME; \"assay engines\" lists them");
+    if (strcmp(request->workload, "churn") != 0)
+        return args_wrong(&command, "there is no crash workload \"%s\"; write --workload churn", request->workload);
+    if (kv_engine_find(request->engine, &settings->engine) != KV_OK)
+        return args_wrong(&command, "%s", fail_text());
+    if (!(settings->engine->can & KV_DURABLE))
+        return args_wrong(&command, "engine %s keeps nothing on disk, so a crash leaves nothing to judge",
+                          settings->engine->name);
+    kv_config_init(settings->engine, &settings->config);
+    if (kv_durability_parse(request->durability, &settings->config.durability) != KV_OK ||
+        !set_options(settings->engine, &request->set, &settings->config))
+        return args_wrong(&command, "%s", fail_text());
+    if (!(settings->engine->tiers & KV_TIER_BIT(settings->config.durability.tier)))
+        return args_wrong(&command, "engine %s does not offer durability %s; \"assay engines %s\" lists its tiers",
+                          settings->engine->name, kv_durability_text(settings->config.durability, tier),
+                          settings->engine->name);
+    if (request->threads < 1 || request->threads > HISTORY_SESSIONS_MAX)
+        return args_wrong(&command, "--threads %" PRIu64 " is out of range; write 1 to %d", request->threads,
+                          HISTORY_SESSIONS_MAX);
+    if (request->keys < 2 || request->keys > KEYSPACE_MAX)
+        return args_wrong(&command, "--keys %" PRIu64 " is out of range; write 2 to %d", request->keys, KEYSPACE_MAX);
+    if (request->ops < 1 || request->ops > 1000000)
+        return args_wrong(&command, "--ops %" PRIu64 " is out of range; write 1 to 1M", request->ops);
+    if (request->value_bytes < 24 || request->value_bytes > (16 << 20))
+        return args_wrong(&command, "--value-bytes is out of range; write 24 to 16M");
+    if (request->timeout_ns == 0)
+        return args_wrong(&command, "--timeout must be longer than nothing");
+    return -1;
+}
+
+static int run(const struct request *request, int argc, char **argv)
+{
+    struct campaign_settings settings = {0};
+    struct campaign_result   result = {0};
+    struct outfile           file = {0};
+    char                     store_dir[PATH_MAX] = "", image_dir[PATH_MAX] = "", name[PATH_MAX];
+    json_t                  *root = NULL;
+    uint64_t                 bad = 0;
+    bool                     made_dir, good;
+    int                      code = check(request, &settings);
+
+    if (code >= 0)
+        return code;
+    if (request->out && !outfile_open(&file, request->out))
+        return args_wrong(&command, "%s", fail_text());
+    settings.engine_text     = lasting_name(request->engine, name);
+    settings.mix             = (struct life_mix){.put = 50, .del = 14, .batch = 8, .modify = 8, .read = 12, .read_many = 3,
+                                                 .sync = 2, .compact = 0.2};
+    settings.threads         = (uint32_t)request->threads;
+    settings.keys            = (uint32_t)request->keys;
+    settings.value_bytes_max = request->value_bytes < settings.engine->value_bytes_max ? (uint32_t)request->value_bytes
+                                                                                      : settings.engine->value_bytes_max;
+    settings.ops             = (uint32_t)request->ops;
+    settings.lives           = request->states;
+    settings.run_ns          = request->run_ns;
+    settings.seed            = request->seed;
+    settings.timeout_ns      = request->timeout_ns;
+    settings.dir             = request->dir;
+    if (!settings.lives && !settings.run_ns)
+        settings.lives = 500;
+    made_dir = mkdir(request->dir, 0777) == 0;
+    code = 1;
+    if (!make_scratch(request->dir, false, store_dir) || !make_scratch(request->dir, true, image_dir)) {
+        fprintf(stderr, "assay crash: %s\n", fail_text());
+        goto out;
+    }
+    settings.store_dir = store_dir;
+    settings.image_dir = image_dir;
+    root = result_new("crash", argc, argv, store_dir);
+    good = campaign_run(&settings, &result);
+    if (!good)
+        fprintf(stderr, "assay crash: the campaign ended early: %s\n", fail_text());
+    if (!good)
+        result_warn(root, "the campaign ended early: %s", fail_text());
+    for (enum verdict v = VERDICT_HELD + 1; v < VERDICT_COUNT; v++)
+        bad += result.verdicts[v];
+    print_summary(&settings, &result);
+    add_results(root, request, &settings, &result);
+    code = !good || bad > 0;
+    if (!request->out) {
+        json_decref(root);
+    } else if (!result_write(root, &file, good && result.complete)) {
+        fprintf(stderr, "assay crash: %s\n", fail_text());
+        code = 1;
+    }
+    file = (struct outfile){0};
+out:
+    if (file.stream)
+        outfile_discard(&file);
+    if (store_dir[0])
+        tree_remove(store_dir);
+    if (image_dir[0])
+        tree_remove(image_dir);
+    if (made_dir)
+        rmdir(request->dir); /* only when it is empty: failures stay */
+    campaign_result_free(&result);
+    return code;
+}
+
+int command_crash(int argc, char **argv)
+{
+    struct request request = {.mode = "kill", .workload = "churn", .durability = "process", .dir = "assay-crash", .ops = 260,
+                              .threads = 6, .keys = 64, .value_bytes = 40 << 10, .seed = 1, .timeout_ns = 20 * NS_PER_S};
+    const struct arg options[] = {
+        {"engine", ARG_TEXT, &request.engine, "NAME", "which engine; a plug-in by its path", NULL},
+        {"mode", ARG_TEXT, &request.mode, "MODE", "kill (the process dies) or power (the machine does)", NULL},
+        {"profile", ARG_TEXT, &request.profile, "P", "power: how the disk behaves", NULL},
+        {"workload", ARG_TEXT, &request.workload, "W", "what lives do (churn)", NULL},
+        {"ops", ARG_COUNT, &request.ops, "N", "a life ends after up to so many acknowledged writes (260)", NULL},
+        {"states", ARG_COUNT, &request.states, "N", "so many lives (500, unless --seconds is given)", NULL},
+        {"seconds", ARG_TIME, &request.run_ns, "S", "as many lives as fit into that time", NULL},
+        {"durability", ARG_TEXT, &request.durability, "TIER", "none, process, ordered, interval:10ms, commit (process)", NULL},
+        {"set", ARG_EACH, &request.set, "E.O=V", "an engine's option; \"assay engines NAME\" lists them", NULL},
+        {"threads", ARG_COUNT, &request.threads, "T", "sessions at once (6)", NULL},
+        {"keys", ARG_COUNT, &request.keys, "N", "how many keys (64)", NULL},
+        {"value-bytes", ARG_BYTES, &request.value_bytes, "B", "the largest value (40k); most are far smaller", NULL},
+        {"seed", ARG_COUNT, &request.seed, "S", "what is done, and about when a life ends (1)", NULL},
+        {"timeout", ARG_TIME, &request.timeout_ns, "T", "who does not come back in that time hangs (20 s)", NULL},
+        {"replay", ARG_TEXT, &request.replay, "TOKEN", "judge a kept failure again", NULL},
+        {"dir", ARG_TEXT, &request.dir, "D", "stores are made here, failures kept in D/failures (assay-crash)", NULL},
+        {"out", ARG_TEXT, &request.out, "FILE", "where the result goes; - is standard output", NULL},
+        {0}};
+    const struct arg_command crash = {
+        "assay crash", "--engine A --mode kill [options]", "Kills an engine again and again, and judges what is left.", options,
+        "  assay crash --engine bitcask --mode kill --durability commit --seconds 60\n"
+        "  assay crash --replay assay-crash/failures/01\n"};
+    int code = args_parse(&crash, argc, argv, NULL);
+
+    if (code >= 0)
+        return code;
+    command = crash;
+    return request.replay ? replay(&request) : run(&request, argc, argv);
+}
