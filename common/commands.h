@@ -7,7 +7,13 @@
     X(engines,   "engines, their capabilities, tiers, limits and options") \
     X(workloads, "workload presets, one of them resolved, or the first operations of its streams") \
     X(crash,     "kills an engine again and again, and judges what is left") \
-    X(calibrate, "what this machine and this disk can do, in the terms that engines use")
+    X(calibrate, "what this machine and this disk can do, in the terms that engines use") \
+    X(get,       "the value of a key in a store")                          \
+    X(put,       "writes a key")                                           \
+    X(del,       "deletes a key")                                          \
+    X(scan,      "prints what a store holds")                              \
+    X(stats,     "an engine's own figures of a store")                     \
+    X(dump,      "prints one file of a store, record by record")
 
 #define X(name, summary) int command_##name(int argc, char **argv);
 COMMAND_LIST(X)

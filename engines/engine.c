@@ -170,6 +170,20 @@ kv_status kv_config_set(const struct kv_engine *engine, struct kv_config *config
     return kv_fail(KV_INVALID, "engine %s has no option \"%s\"%s", engine->name, name, words_hint(name, names, count));
 }
 
+kv_status kv_config_assign(const struct kv_engine *engine, struct kv_config *config, const char *assignment)
+{
+    size_t      engine_bytes = strcspn(assignment, ".=");
+    const char *option = assignment + engine_bytes + 1, *equals;
+    char        name[64];
+
+    if (assignment[engine_bytes] != '.' || !(equals = strchr(option, '=')) || equals == option || engine_bytes == 0)
+        return kv_fail(KV_INVALID, "\"%s\" is not ENGINE.OPTION=VALUE", assignment);
+    if (strlen(engine->name) != engine_bytes || strncmp(assignment, engine->name, engine_bytes) != 0)
+        return KV_NOT_FOUND;
+    snprintf(name, sizeof name, "%.*s", (int)(equals - option), option);
+    return kv_config_set(engine, config, name, equals + 1);
+}
+
 char *kv_config_text(const struct kv_engine *engine, const struct kv_config *config, size_t row,
                      char out[KV_OPTION_TEXT_MAX])
 {

@@ -118,6 +118,8 @@ void kv_config_init(const struct kv_engine *engine, struct kv_config *config);
  * A KV_TEXT value is kept by pointer. */
 MUST_USE kv_status kv_config_set(const struct kv_engine *engine, struct kv_config *config, const char *name,
                                  const char *value);
+/* "ENGINE.OPTION=VALUE", as --set takes it.  KV_NOT_FOUND when it is written for another engine, KV_INVALID as above. */
+MUST_USE kv_status kv_config_assign(const struct kv_engine *engine, struct kv_config *config, const char *assignment);
 /* The option's value as text that kv_config_set reads back. */
 #define KV_OPTION_TEXT_MAX 256
 char *kv_config_text(const struct kv_engine *engine, const struct kv_config *config, size_t row,

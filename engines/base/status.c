@@ -15,6 +15,21 @@ const char *kv_status_word(kv_status status)
     return (unsigned)status < KV_STATUS_COUNT ? words[status] : "unknown";
 }
 
+int kv_status_exit(kv_status status)
+{
+    switch (status) {
+    case KV_OK:
+        return 0;
+    case KV_INVALID:
+    case KV_UNSUPPORTED:
+    case KV_TOO_LARGE:
+    case KV_MISMATCH:
+        return 2;
+    default:
+        return 1;
+    }
+}
+
 kv_status kv_fail(kv_status status, const char *format, ...)
 {
     char    text[FAIL_BYTES_MAX];

@@ -33,6 +33,10 @@ typedef enum kv_status {
 /* "not_found": the word of results and messages. */
 const char *kv_status_word(kv_status status);
 
+/* The exit code of a command that ends with status: 0; 2 when the command was wrong (INVALID, UNSUPPORTED, TOO_LARGE,
+ * MISMATCH), 1 when the answer, the data or the device was. */
+int kv_status_exit(kv_status status);
+
 /* Writes the sentence and returns status, so that a failing function ends in one line. */
 __attribute__((format(printf, 2, 3)))
 kv_status kv_fail(kv_status status, const char *format, ...);
