@@ -1597,8 +1597,12 @@ static kv_status restore_at(const struct subject *subject, const char *dir, int 
         return KV_OK;
     }
     *out = open_at(subject, dir);
-    if ((status = kv_load(out->session, fd)) != KV_OK)
+    status = kv_load(out->session, fd);
+    expect_at(status, status, "kv_load", __LINE__); /* a refusal has its sentence, which the close may not outlive */
+    if (status != KV_OK) {
         close_store(out);
+        fail_set("refused");
+    }
     return status;
 }
 

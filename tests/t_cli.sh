@@ -1,0 +1,163 @@
+#!/usr/bin/env bash
+# t_cli.sh -- what a person meets at the command: bad input is one line on stderr that names the thing, exit 2 when the
+# command or a file of settings is wrong, 1 when data or a device failed, and nothing is left half-written.  TAP.
+set -u
+cd "$(dirname "$0")/.." || exit 1
+assay=${ASSAY:-$PWD/build/assay}
+work=$(mktemp -d "${TMPDIR:-/tmp}/assay-cli.XXXXXX") || exit 1
+# shellcheck disable=SC2317
+cleanup() {
+    local at
+    for at in "$work"/*.mount; do
+        [ -d "$at" ] && umount "$at" 2>/dev/null
+    done
+    rm -rf "$work"
+}
+trap cleanup EXIT
+
+number=0 failed=0
+ok() { number=$((number + 1)); echo "ok $number - $1"; }
+not_ok() { number=$((number + 1)); failed=1; echo "not ok $number - $1"; shift; printf '# %s\n' "$@"; }
+skip() { number=$((number + 1)); echo "ok $number - $1 # SKIP $2"; }
+has() { "$assay" --help | grep -q "^  $1 "; }
+
+# refused NAME CODE WORD COMMAND...: exit CODE, one line on stderr with WORD in it, nothing on stdout.
+refused() {
+    local name=$1 code=$2 word=$3 got lines
+    shift 3
+    timeout 60 "$assay" "$@" >"$work/out" 2>"$work/err" </dev/null
+    got=$?
+    lines=$(wc -l <"$work/err")
+    if [ $got != "$code" ]; then
+        not_ok "$name" "exit $got, not $code: assay $*" "$(head -c 400 "$work/err")"
+    elif [ "$lines" != 1 ]; then
+        not_ok "$name" "$lines lines on stderr: assay $*" "$(head -n 5 "$work/err")"
+    elif ! grep -qF -- "$word" "$work/err"; then
+        not_ok "$name" "the line does not say \"$word\": $(cat "$work/err")"
+    elif [ -s "$work/out" ]; then
+        not_ok "$name" "something on stdout: assay $*"
+    else
+        ok "$name"
+    fi
+}
+
+# works NAME EXPECTED COMMAND...: exit 0, and stdout is EXPECTED.
+works() {
+    local name=$1 expected=$2 got code
+    shift 2
+    got=$(timeout 60 "$assay" "$@" 2>"$work/err" </dev/null)
+    code=$?
+    if [ $code = 0 ] && [ "$got" = "$expected" ]; then
+        ok "$name"
+    else
+        not_ok "$name" "exit $code, stdout \"$got\": assay $*" "$(head -n 3 "$work/err")"
+    fi
+}
+
+absent() { if [ -e "$2" ]; then not_ok "$1" "$2 is there"; else ok "$1"; fi; }
+
+# The engine of these tests: the template is always there.
+e=skeleton
+store=$work/store
+
+refused an_unknown_command_suggests_one 2 '"engines"' engine
+refused an_unknown_option_suggests_one 2 --json engines --jsn
+refused an_unknown_engine_is_named 2 nosuch engines nosuch
+refused an_engine_nearly_right_is_suggested 2 '"memory"' engines memry
+refused a_missing_plugin_is_named 2 ./nosuch.so engines ./nosuch.so
+refused a_plugin_that_is_no_library_is_refused 2 Makefile engines ./Makefile
+
+works a_value_comes_back '' put --engine $e --dir "$store" 'k\x00ey' 'va\tlue'
+works a_value_is_printed_raw "$(printf 'va\tlue')" get --engine $e --dir "$store" 'k\x00ey'
+works hexadecimal_goes_both_ways 76610a get --engine $e --dir "$store" --hex "$(
+    "$assay" put --engine $e --dir "$store" --hex 6162 76610a >/dev/null; echo 6162)"
+works a_scan_escapes_what_is_not_text "$(printf 'k\\x00ey\tva\\x09lue')" scan --engine $e --dir "$store" --prefix k
+lines=$("$assay" scan --engine $e --dir "$store" --limit 1 | wc -l)
+if [ "$lines" = 1 ]; then ok a_limit_holds; else not_ok a_limit_holds "$lines lines"; fi
+works a_delete_deletes '' del --engine $e --dir "$store" --hex 6162
+refused an_absent_key_is_an_answer_with_exit_1 1 ab get --engine $e --dir "$store" ab
+works deleting_an_absent_key_is_fine '' del --engine $e --dir "$store" ab
+if printf 'a\0b' | "$assay" put --engine $e --dir "$store" piped && [ "$("$assay" get --engine $e --dir "$store" --hex 7069706564)" = 610062 ]; then
+    ok a_value_can_come_from_standard_input
+else
+    not_ok a_value_can_come_from_standard_input
+fi
+if "$assay" stats --engine $e --dir "$store" | grep -qE "^live_keys	2$"; then ok stats_are_names_and_values; else
+    not_ok stats_are_names_and_values "$("$assay" stats --engine $e --dir "$store")"; fi
+
+for command in get scan stats; do
+    key=$([ $command = get ] && echo key)
+    # shellcheck disable=SC2086
+    refused "${command}_makes_no_store" 2 "$work/nowhere" $command --engine $e --dir "$work/nowhere" $key
+    absent "${command}_leaves_nothing_behind" "$work/nowhere"
+done
+mkdir "$work/hollow"
+refused an_empty_directory_is_no_store 2 "$work/hollow" get --engine $e --dir "$work/hollow" key
+if [ -z "$(ls -A "$work/hollow")" ]; then ok and_it_stays_empty; else not_ok and_it_stays_empty "$(ls -A "$work/hollow")"; fi
+
+refused no_engine_given 2 --engine get --dir "$store" key
+refused no_directory_given 2 --dir get --engine $e key
+refused no_key_given 2 KEY get --engine $e --dir "$store"
+refused an_engine_that_keeps_nothing 2 memory get --engine memory --dir "$store" key
+refused a_bad_escape 2 '\q' get --engine $e --dir "$store" '\q'
+refused odd_hexadecimal_digits 2 abc get --engine $e --dir "$store" --hex abc
+refused an_empty_key 2 'at least 1 byte' get --engine $e --dir "$store" ''
+refused an_unknown_engine_option 2 '"buckets"' get --engine $e --dir "$store" --set $e.bucket=1 key
+refused an_option_out_of_range 2 buckets get --engine $e --dir "$store" --set $e.buckets=0 key
+refused an_option_with_an_unknown_unit 2 '"parsecs"' get --engine $e --dir "$store" --set $e.buckets=3parsecs key
+refused a_setting_that_is_none 2 ENGINE.OPTION=VALUE get --engine $e --dir "$store" --set buckets=1 key
+refused a_setting_of_another_engine 2 other.buckets=1 get --engine $e --dir "$store" --set other.buckets=1 key
+refused an_unknown_tier 2 comit put --engine $e --dir "$store" --durability comit key value
+refused a_tier_without_its_time 2 interval:10ms put --engine $e --dir "$store" --durability interval key value
+refused a_tier_that_the_engine_refuses 2 none put --engine $e --dir "$store" --durability none key value
+refused a_count_with_an_unknown_unit 2 '"x"' scan --engine $e --dir "$store" --limit 3x
+refused an_option_without_its_value 2 --limit scan --engine $e --dir "$store" --limit
+
+mkdir "$work/letters" && echo hello >"$work/letters/letter.txt"
+refused a_directory_with_other_things_in_it 2 "$work/letters" put --engine $e --dir "$work/letters" key value
+if [ "$(ls -A "$work/letters")" = letter.txt ]; then ok and_it_is_left_alone; else not_ok and_it_is_left_alone; fi
+refused a_file_is_no_store 2 letter.txt get --engine $e --dir "$work/letters/letter.txt" key
+refused a_key_that_is_too_long 2 65535 put --engine $e --dir "$store" "$(printf 'k%.0s' $(seq 65536))" value
+refused dumping_what_nobody_knows 2 letter.txt dump "$work/letters/letter.txt"
+refused dumping_what_is_not_there 2 nosuch dump "$work/nosuch"
+refused dumping_a_directory 2 "$work/letters" dump "$work/letters"
+
+# Every engine that keeps data, against the store of every other.
+engines=$("$assay" engines | awk 'NR > 1 && $2 != "-" { print $1 }')
+for a in $engines; do
+    "$assay" put --engine "$a" --dir "$work/of-$a" key value || not_ok "$a makes a store"
+done
+for a in $engines; do
+    for b in $engines; do
+        [ "$a" = "$b" ] || refused "a_store_of_${b}_is_refused_by_$a" 2 "$work/of-$b" get --engine "$a" --dir "$work/of-$b" key
+    done
+    works "and_${a}_still_reads_its_own" value get --engine "$a" --dir "$work/of-$a" key
+done
+
+if [ "$(id -u)" = 0 ] && mkdir "$work/full.mount" && mount -t tmpfs -o size=256k assay "$work/full.mount" 2>/dev/null; then
+    for a in $engines; do
+        head -c 2000000 /dev/urandom >"$work/big"
+        "$assay" put --engine "$a" --dir "$work/full.mount/$a" key <"$work/big" 2>"$work/err" >"$work/out"
+        code=$?
+        if [ $code = 1 ] && [ "$(wc -l <"$work/err")" = 1 ] && grep -q 'No space left' "$work/err"; then
+            ok "a_full_disk_is_one_line: $a"
+        else
+            not_ok "a_full_disk_is_one_line: $a" "exit $code" "$(head -n 3 "$work/err")"
+        fi
+        rm -rf "$work/full.mount/$a"
+    done
+else
+    skip a_full_disk_is_one_line "needs root, to mount a small disk"
+fi
+if [ "$(id -u)" = 0 ] && mkdir "$work/fixed.mount" && mount -t tmpfs -o size=512m assay "$work/fixed.mount" 2>/dev/null &&
+    cp -r "$work"/of-* "$work/fixed.mount/" && mount -o remount,ro "$work/fixed.mount"; then
+    for a in $engines; do
+        refused "a_read_only_directory_is_one_line: $a" 1 "Read-only" put --engine "$a" --dir "$work/fixed.mount/of-$a" key value
+        refused "nor_is_a_store_made_there: $a" 1 "Read-only" put --engine "$a" --dir "$work/fixed.mount/new-$a" key value
+    done
+else
+    skip a_read_only_directory_is_one_line "needs root, to mount a small disk"
+fi
+
+echo "1..$number"
+exit $failed
