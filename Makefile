@@ -31,7 +31,8 @@ LIB_OBJ  := $(LIB_SRC:%.c=$(BUILD)/%.o)
 PIC_OBJ  := $(patsubst %.c,$(BUILD)/pic/%.o,$(filter-out common/fail.c,$(BASE_SRC)))
 PLUGINS  := $(patsubst engines/plugins/%.c,$(BUILD)/plugins/%.so,$(wildcard engines/plugins/*.c))
 PRELOADS := $(patsubst crashtest/preload/%.c,$(BUILD)/libassay-%.so,$(wildcard crashtest/preload/*.c)) \
-            $(patsubst harness/preload/%.c,$(BUILD)/libassay-%.so,$(wildcard harness/preload/*.c))
+            $(patsubst harness/preload/%.c,$(BUILD)/libassay-%.so,$(wildcard harness/preload/*.c)) \
+            $(BUILD)/libassay-recorder.so
 TESTS    := $(patsubst tests/%.c,$(BUILD)/tests/%,$(wildcard tests/t_*.c))
 FUZZES   := $(patsubst tests/%.c,%,$(wildcard tests/fuzz_*.c))
 # For a make inside this one: all cores, unless the outer make already hands out jobs.
@@ -70,6 +71,13 @@ $(BUILD)/plugins/%.so: engines/plugins/%.c $(BUILD)/libplugin.a
 $(BUILD)/libassay-%.so: crashtest/preload/%.c $(BUILD)/flags
 	echo "  SO    $@"
 	$(CC) $(ALL_CFLAGS) -fPIC -fvisibility=hidden -shared -MMD -MP -o $@ $< -ldl -lpthread
+
+# Never sanitized: it enters the kernel by itself, and must be loadable before everything else.
+$(BUILD)/libassay-recorder.so: $(wildcard crashtest/preload/recorder/*.c crashtest/preload/recorder/*.h) \
+                               crashtest/recorder.h crashtest/trace.h $(BUILD)/flags
+	echo "  SO    $@"
+	$(CC) $(filter-out -fsanitize=% -fno-sanitize-recover=%,$(ALL_CFLAGS)) -fPIC -fvisibility=hidden -ftls-model=initial-exec \
+	    -shared -o $@ $(filter %.c,$^) -ldl -lpthread
 
 $(BUILD)/libassay-%.so: harness/preload/%.c $(BUILD)/flags
 	echo "  SO    $@"

@@ -2,8 +2,7 @@
  * state.h -- a directory as a crash could leave it: the start of a trace, a profile and a seed.
  *
  * base_dir is the durable directory as it was when the recording began (the recorded child works on a copy of it, made
- * with state_copy_tree); it is only read.  The same arguments give the same directory, always.  Different threads may
- * build from one trace at the same time.
+ * with tree_copy); it is only read.  The same arguments give the same directory, always.
  */
 #ifndef ASSAY_CRASHTEST_STATE_H
 #define ASSAY_CRASHTEST_STATE_H
@@ -35,12 +34,5 @@ void state_free(struct state *state); /* NULL is fine */
 /* The three in one, without a cut. */
 bool state_build(const struct trace *trace, uint64_t upto, const struct disk_profile *profile, uint64_t seed,
                  const char *base_dir, const char *out_dir);
-
-/* Copies a directory (files, directories, symbolic links; holes stay holes) into `to`, which must be absent or empty. */
-bool state_copy_tree(const char *from, const char *to);
-bool state_remove_tree(const char *dir); /* with everything below; true when it was not there */
-
-/* True when both hold the same names and bytes; else false with fail_set() naming the first difference. */
-bool state_same_tree(const char *a, const char *b);
 
 #endif

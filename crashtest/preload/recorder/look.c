@@ -1,0 +1,255 @@
+/*
+ * look.c -- stores into shared mappings, which no call announces.
+ *
+ * A file with a shared writable mapping has a shadow: the file as the trace has it.  A look compares the two and
+ * records the difference, page by page, as writes that were "seen at this point".  Looks come at the entry of each
+ * sync of the file (what was stored before is certainly there), before it is truncated or unmapped, at the end, and at
+ * marks when asked for.  A store that no later look saw is as if it had never reached the disk, which a crash may do to
+ * it anyway.
+ */
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "crashtest/preload/recorder/inside.h"
+
+#define PAGE          4096u
+#define MAPPINGS_MAX  4096
+#define PEEK_FD_LEAST 400 /* out of the way of the numbers that the program would see without us */
+
+static struct mapping {
+    uint64_t address, bytes, offset;
+    uint32_t file; /* 0: free */
+} mappings[MAPPINGS_MAX];
+static int  used;   /* above it all are free */
+static int  active;
+
+static unsigned char page_buffer[16 * PAGE];
+
+bool look_any(void)
+{
+    return __atomic_load_n(&active, __ATOMIC_RELAXED) > 0;
+}
+
+static uint64_t file_bytes(const struct object *object)
+{
+    struct stat st;
+
+    return RAW(fstat, object->peek_fd, &st) == 0 ? (uint64_t)st.st_size : 0;
+}
+
+/* The shadow has at least that many bytes, new ones are zero. */
+static bool shadow_grow(struct object *object, uint64_t bytes)
+{
+    uint64_t want = ((bytes < PAGE ? PAGE : bytes) * 2 + PAGE - 1) & ~(uint64_t)(PAGE - 1);
+    long     memory;
+
+    if (bytes <= object->shadow_bytes)
+        return true;
+    if (object->shadow)
+        memory = RAW(mremap, object->shadow, object->shadow_bytes, want, MREMAP_MAYMOVE);
+    else
+        memory = RAW(mmap, 0, want, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (memory < 0 && memory > -PAGE) {
+        record_unsupported("no memory to watch a mapping");
+        return false;
+    }
+    object->shadow = (unsigned char *)memory;
+    object->shadow_bytes = want;
+    return true;
+}
+
+/* One page of the file is `now`; records and keeps what is new in it. */
+static void compare(uint32_t file, uint64_t offset, const unsigned char *now, uint64_t bytes, bool record)
+{
+    unsigned char *then = object_of(file)->shadow + offset;
+    uint64_t       first = 0, end = bytes;
+
+    if (memcmp(now, then, bytes) == 0)
+        return;
+    while (now[first] == then[first])
+        first++;
+    while (now[end - 1] == then[end - 1])
+        end--;
+    memcpy(then + first, now + first, end - first);
+    if (record && record_wanted()) {
+        struct trace_record *rec = record_begin(TRACE_WRITE, file, TRACE_MAPPED, end - first);
+
+        rec->offset = offset + first;
+        rec->length = end - first;
+        memcpy(rec->payload, then + first, end - first);
+        record_end(rec);
+    }
+}
+
+static void scan(uint32_t file, bool record)
+{
+    struct object *object = object_of(file);
+    uint64_t       size = file_bytes(object), at = 0;
+
+    if (!shadow_grow(object, size))
+        return;
+    while (at < size) {
+        /* Holes hold no stores, and reading them through the mapping would fill them. */
+        long data = RAW(lseek, object->peek_fd, at, SEEK_DATA);
+        long hole = data < 0 ? 0 : RAW(lseek, object->peek_fd, data, SEEK_HOLE);
+
+        if (data < 0)
+            break;
+        for (at = (uint64_t)data & ~(uint64_t)(PAGE - 1); at < size && at < (uint64_t)hole;) {
+            long bytes = RAW(pread64, object->peek_fd, page_buffer, sizeof page_buffer, at);
+
+            if (bytes <= 0)
+                return;
+            for (long i = 0; i < bytes; i += PAGE)
+                compare(file, at + (uint64_t)i, page_buffer + i, bytes - i < (long)PAGE ? (uint64_t)(bytes - i) : PAGE, record);
+            at += (uint64_t)bytes;
+        }
+    }
+}
+
+void look_at(uint32_t file)
+{
+    if (object_of(file)->mappings > 0)
+        scan(file, true);
+}
+
+void look_at_all(void)
+{
+    uint32_t files = object_count();
+
+    for (uint32_t file = TRACE_ROOT; look_any() && file <= files; file++)
+        look_at(file);
+}
+
+void look_map(uint32_t file, long fd, uint64_t address, uint64_t bytes, uint64_t offset)
+{
+    struct object *object = object_of(file);
+    int            slot = 0;
+
+    while (slot < used && mappings[slot].file)
+        slot++;
+    if (slot == MAPPINGS_MAX) {
+        record_unsupported("more than 4096 mappings");
+        return;
+    }
+    if (slot == used)
+        used++;
+    mappings[slot] = (struct mapping){address, bytes, offset, file};
+    __atomic_fetch_add(&active, 1, __ATOMIC_RELAXED);
+    if (object->mappings++ > 0)
+        return;
+
+    char path[32]; /* a descriptor of our own: the program may close its one, and its offset is not ours to move */
+    long own;
+
+    snprintf(path, sizeof path, "/proc/self/fd/%d", (int)fd);
+    own = RAW(openat, AT_FDCWD, path, O_RDONLY | O_CLOEXEC, 0);
+    if (own >= 0) {
+        object->peek_fd = (int)RAW(fcntl, own, F_DUPFD_CLOEXEC, PEEK_FD_LEAST);
+        if (object->peek_fd < 0)
+            object->peek_fd = (int)own;
+        else
+            RAW(close, own);
+    }
+    if (object->peek_fd < 0)
+        record_unsupported("a mapping that cannot be read");
+    else
+        scan(file, false); /* so far every byte came by a call, and is recorded */
+}
+
+static void forget(struct mapping *mapping)
+{
+    struct object *object = object_of(mapping->file);
+
+    mapping->file = 0;
+    __atomic_fetch_sub(&active, 1, __ATOMIC_RELAXED);
+    if (--object->mappings > 0)
+        return;
+    RAW(close, object->peek_fd);
+    if (object->shadow)
+        RAW(munmap, object->shadow, object->shadow_bytes);
+    object->peek_fd = -1;
+    object->shadow = NULL;
+    object->shadow_bytes = 0;
+}
+
+void look_unmap(uint64_t address, uint64_t bytes)
+{
+    uint64_t end = address + bytes;
+
+    for (int i = 0; i < used; i++) {
+        struct mapping *mapping = &mappings[i];
+        uint64_t        mapping_end = mapping->address + mapping->bytes;
+
+        if (!mapping->file || mapping->address >= end || mapping_end <= address)
+            continue;
+        look_at(mapping->file);
+        if (address <= mapping->address && mapping_end <= end) {
+            forget(mapping);
+        } else if (address <= mapping->address) { /* its front goes */
+            mapping->offset += end - mapping->address;
+            mapping->address = end;
+            mapping->bytes = mapping_end - end;
+        } else {
+            uint64_t behind = mapping_end > end ? mapping_end - end : 0;
+
+            mapping->bytes = address - mapping->address;
+            if (behind) {
+                uint32_t file = mapping->file;
+                uint64_t offset = mapping->offset + (end - mapping->address);
+
+                look_map(file, object_of(file)->peek_fd, end, behind, offset);
+            }
+        }
+    }
+}
+
+void look_moved(uint64_t from, uint64_t from_bytes, uint64_t to, uint64_t to_bytes)
+{
+    for (int i = 0; i < used; i++) {
+        if (mappings[i].file && mappings[i].address == from && mappings[i].bytes <= from_bytes + PAGE) {
+            mappings[i].address = to;
+            mappings[i].bytes = to_bytes;
+        }
+    }
+}
+
+void look_each(uint64_t address, uint64_t bytes, void (*each)(void *arg, uint32_t file, uint64_t offset, uint64_t bytes),
+               void *arg)
+{
+    uint64_t end = address + ((bytes + PAGE - 1) & ~(uint64_t)(PAGE - 1));
+
+    for (int i = 0; i < used; i++) {
+        const struct mapping *mapping = &mappings[i];
+        uint64_t              from = mapping->address > address ? mapping->address : address;
+        uint64_t              to = mapping->address + mapping->bytes < end ? mapping->address + mapping->bytes : end;
+
+        if (mapping->file && from < to)
+            each(arg, mapping->file, mapping->offset + (from - mapping->address), to - from);
+    }
+}
+
+void look_wrote(uint32_t file, uint64_t offset, const void *data, uint64_t bytes)
+{
+    struct object *object = object_of(file);
+
+    if (object->mappings == 0 || !shadow_grow(object, offset + bytes))
+        return;
+    if (data)
+        memcpy(object->shadow + offset, data, bytes);
+    else
+        memset(object->shadow + offset, 0, bytes);
+}
+
+void look_truncated(uint32_t file, uint64_t bytes)
+{
+    struct object *object = object_of(file);
+
+    if (object->mappings > 0 && bytes < object->shadow_bytes)
+        memset(object->shadow + bytes, 0, object->shadow_bytes - bytes);
+}

@@ -1,0 +1,1116 @@
+/*
+ * recorder.c -- what becomes of each system call: done, recorded, counted, cut, failed, or the last.
+ *
+ * A call matters when it changes something that has a number (files.c).  Then, under the lock: it is counted; the plan
+ * may end the life or refuse it; room for its record is made sure of; it is done for real; and it is recorded as it came
+ * out (a short write with the bytes that went).  A sync is different in one thing: what it covers is fixed at its entry,
+ * and the lock is open while it runs, so other threads go on as they would.  Whether their writes of that moment are on
+ * disk is not known, and a strict disk says no.
+ *
+ * Not modelled, and said so in the trace (record_unsupported): files that enter the directory by rename or link from
+ * outside, or that another process makes; fallocate's COLLAPSE and INSERT.  Not seen: MADV_REMOVE, extended attributes,
+ * modes, times and owners, which no content depends on.
+ */
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <linux/falloc.h>
+#include <linux/fs.h>
+#include <linux/openat2.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/uio.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "common/clock.h"
+#include "common/rng.h"
+#include "crashtest/preload/recorder/inside.h"
+
+volatile enum mode recorder_mode;
+
+static struct recorder_plan plan;
+static pthread_mutex_t      lock = PTHREAD_MUTEX_INITIALIZER;
+static __thread bool        inside; /* this thread holds the lock */
+
+void recorder_kill(void)
+{
+    for (;;) {
+        RAW(kill, getpid(), SIGKILL);
+        RAW(pause);
+    }
+}
+
+/* False when this thread is inside already: a signal handler that does I/O interrupted us. */
+static bool enter(void)
+{
+    if (inside) {
+        __atomic_fetch_add(&record_trace()->unsupported, 1, __ATOMIC_RELAXED);
+        return false;
+    }
+    pthread_mutex_lock(&lock);
+    inside = true;
+    return true;
+}
+
+static void leave(void)
+{
+    inside = false;
+    pthread_mutex_unlock(&lock);
+}
+
+/* ---- The plan. ---- */
+
+enum order { ORDER_DO, ORDER_DO_AND_DIE, ORDER_CUT, ORDER_CUT_AND_DIE, ORDER_REFUSE };
+
+static struct rng plan_rng(void)
+{
+    struct rng rng;
+
+    rng_seed(&rng, plan.seed, plan.at);
+    return rng;
+}
+
+/* Counts one mutating call and says what is to be done with it. */
+static enum order next_order(unsigned flags, bool is_write)
+{
+    struct trace *trace = record_trace();
+    uint64_t      number;
+    struct rng    rng;
+
+    if (recorder_mode == MODE_FOREIGN) {
+        __atomic_fetch_add(&trace->escapes, 1, __ATOMIC_RELAXED);
+        return ORDER_DO;
+    }
+    number = __atomic_add_fetch(&trace->calls, 1, __ATOMIC_RELAXED);
+    if (flags & TRACE_TRAPPED)
+        trace->trapped++;
+    if (number != plan.at && !(plan.act == RECORDER_FAIL_FROM && number > plan.at))
+        return ORDER_DO;
+    switch (plan.act) {
+    case RECORDER_NOTHING:
+        return ORDER_DO;
+    case RECORDER_KILL_BEFORE:
+        trace->killed = 1;
+        recorder_kill();
+    case RECORDER_KILL_AFTER:
+        return ORDER_DO_AND_DIE;
+    case RECORDER_KILL_INSIDE:
+        if (is_write)
+            return ORDER_CUT_AND_DIE;
+        rng = plan_rng();
+        if (rng_u64(&rng) & 1)
+            return ORDER_DO_AND_DIE;
+        trace->killed = 1;
+        recorder_kill();
+    case RECORDER_FAIL:
+    case RECORDER_FAIL_FROM:
+        trace->failed++;
+        return ORDER_REFUSE;
+    case RECORDER_SHORT:
+        if (is_write)
+            trace->failed++;
+        return is_write ? ORDER_CUT : ORDER_DO;
+    }
+    return ORDER_DO;
+}
+
+static void finish(enum order order)
+{
+    if (order != ORDER_DO_AND_DIE && order != ORDER_CUT_AND_DIE)
+        return;
+    record_trace()->killed = 1;
+    recorder_kill();
+}
+
+/* The answer of a call that the plan refuses; the trace says which one it was. */
+static long refuse(const char *call)
+{
+    record_name(TRACE_NOTE, 0, TRACE_FAILED, 0, call, strlen(call), 0, NULL, 0, 0);
+    return -(long)plan.error_number;
+}
+
+/* ---- Names. ---- */
+
+struct entry {
+    uint32_t    dir; /* 0: not below the recorded directory */
+    const char *name;
+    size_t      name_bytes;
+};
+
+static long stat_at(long dirfd, const char *path, long flags, struct stat *st)
+{
+    return RAW(newfstatat, dirfd, path, st, flags);
+}
+
+/* The directory entry that a path means: its parent is found by inode, so any spelling will do. */
+static struct entry entry_at(long dirfd, const char *path)
+{
+    struct entry entry = {0};
+    size_t       end, start;
+    struct stat  st;
+    char         parent[PATH_MAX];
+
+    if (!path)
+        return entry;
+    end = strlen(path);
+    while (end > 1 && path[end - 1] == '/')
+        end--;
+    for (start = end; start > 0 && path[start - 1] != '/'; start--)
+        ;
+    entry.name = path + start;
+    entry.name_bytes = end - start;
+    if (entry.name_bytes == 0 || entry.name_bytes > NAME_MAX || start >= sizeof parent ||
+        (entry.name[0] == '.' && (entry.name_bytes == 1 || (entry.name_bytes == 2 && entry.name[1] == '.'))))
+        return entry;
+    memcpy(parent, start ? path : ".", start ? start : 1);
+    parent[start ? start : 1] = '\0';
+    if (stat_at(dirfd, parent, 0, &st) == 0)
+        entry.dir = object_find(st.st_dev, st.st_ino);
+    return entry;
+}
+
+static uint32_t file_at(long dirfd, const char *path, long flags, struct stat *st)
+{
+    return path && stat_at(dirfd, path, flags, st) == 0 ? object_find(st->st_dev, st->st_ino) : 0;
+}
+
+static void record_entry(enum trace_kind kind, uint32_t file, unsigned flags, struct entry entry)
+{
+    record_name(kind, file, flags, entry.dir, entry.name, entry.name_bytes, 0, NULL, 0, 0);
+}
+
+/* ---- Opening and descriptors. ---- */
+
+static long real_open(const struct call *call, long dirfd, const char *path, long flags, long mode)
+{
+    if (plan.flags & RECORDER_SKIP_SYNC)
+        flags &= ~(long)(O_SYNC | O_DSYNC);
+    if (call->number == SYS_openat2) {
+        struct open_how how = *(const struct open_how *)call->arg[2];
+
+        how.flags = (uint64_t)flags;
+        return RAW(openat2, dirfd, path, &how, sizeof how);
+    }
+    return RAW(openat, dirfd, path, flags, mode);
+}
+
+static long call_open(const struct call *call, long dirfd, const char *path, long flags, long mode)
+{
+    bool         nameless = (flags & O_TMPFILE) == O_TMPFILE;
+    bool         exclusive = (flags & O_CREAT) && (flags & O_EXCL);
+    bool         create = false, truncate = false, exists;
+    enum order   order = ORDER_DO;
+    struct entry entry = {0};
+    struct stat  st;
+    uint32_t     file = 0;
+    long         fd;
+
+    if (!path || !enter())
+        return raw_syscall(call->number, call->arg[0], call->arg[1], call->arg[2], call->arg[3], call->arg[4], call->arg[5]);
+    exists = stat_at(dirfd, path, flags & O_NOFOLLOW || exclusive ? AT_SYMLINK_NOFOLLOW : 0, &st) == 0;
+    if (exists)
+        file = object_find(st.st_dev, st.st_ino);
+    if ((flags & O_CREAT && !exists) || (exists && !file && (flags & O_ACCMODE) != O_RDONLY && !nameless))
+        entry = entry_at(dirfd, path);
+    if (exists && entry.dir && S_ISREG(st.st_mode))
+        record_unsupported("open of a file that another process made");
+    create = (!exists && entry.dir) || (nameless && file);
+    truncate = file && !create && flags & O_TRUNC && !exclusive && S_ISREG(st.st_mode);
+    if (!file && !create) {
+        leave();
+        return raw_syscall(call->number, call->arg[0], call->arg[1], call->arg[2], call->arg[3], call->arg[4], call->arg[5]);
+    }
+    if (create || truncate) {
+        order = next_order(call->flags, false);
+        if (order == ORDER_REFUSE) {
+            fd = refuse("open");
+            leave();
+            return fd;
+        }
+        record_room(NAME_MAX);
+        if (truncate)
+            look_at(file);
+    }
+    fd = real_open(call, dirfd, path, flags, mode);
+    if (fd >= 0) {
+        if (create) {
+            RAW(fstat, fd, &st);
+            file = object_new(st.st_dev, st.st_ino, false);
+            if (nameless) /* a record that introduces its number; linkat may give it a name */
+                record_range(TRACE_TRUNCATE, file, call->flags, 0, 0);
+            else
+                record_entry(TRACE_CREATE, file, call->flags, entry);
+        } else if (truncate) {
+            record_range(TRACE_TRUNCATE, file, call->flags, 0, 0);
+            look_truncated(file, 0);
+        }
+        descriptor_set(fd, (struct descriptor){
+            file, (flags & O_DSYNC ? DESCRIPTOR_DSYNC : 0) | (flags & O_APPEND ? DESCRIPTOR_APPEND : 0) |
+                  ((flags & O_ACCMODE) == O_RDWR ? DESCRIPTOR_WRITABLE : 0)});
+        finish(order);
+    }
+    leave();
+    return fd;
+}
+
+static long pass(const struct call *call)
+{
+    return raw_syscall(call->number, call->arg[0], call->arg[1], call->arg[2], call->arg[3], call->arg[4], call->arg[5]);
+}
+
+static long call_close(const struct call *call)
+{
+    long result;
+
+    if (!descriptor(call->arg[0]).file || !enter())
+        return pass(call);
+    descriptor_set(call->arg[0], (struct descriptor){0}); /* before another thread can get the number */
+    result = pass(call);
+    leave();
+    return result;
+}
+
+static long call_close_range(const struct call *call)
+{
+    unsigned long first = (unsigned)call->arg[0], last = (unsigned)call->arg[1];
+    long          result;
+
+    if (call->arg[2] & CLOSE_RANGE_CLOEXEC || !enter())
+        return pass(call);
+    for (unsigned long fd = first; fd <= last && descriptor_fits((long)fd); fd++)
+        descriptor_set((long)fd, (struct descriptor){0});
+    if (look_any())
+        record_unsupported("close_range with files mapped");
+    result = pass(call);
+    leave();
+    return result;
+}
+
+static long call_dup(const struct call *call)
+{
+    bool              onto = call->number == SYS_dup2 || call->number == SYS_dup3;
+    struct descriptor is = descriptor(call->arg[0]);
+    long              result;
+
+    if ((!is.file && !(onto && descriptor(call->arg[1]).file)) || !enter())
+        return pass(call);
+    result = pass(call);
+    if (result >= 0)
+        descriptor_set(result, is);
+    leave();
+    return result;
+}
+
+static long call_fcntl(const struct call *call)
+{
+    struct descriptor is = descriptor(call->arg[0]);
+    long              result;
+
+    if (!is.file)
+        return pass(call);
+    if (call->arg[1] == F_DUPFD || call->arg[1] == F_DUPFD_CLOEXEC)
+        return call_dup(call);
+    result = pass(call);
+    if (call->arg[1] == F_SETFL && result == 0) {
+        is.flags = (is.flags & ~(unsigned)DESCRIPTOR_APPEND) | (call->arg[2] & O_APPEND ? DESCRIPTOR_APPEND : 0);
+        descriptor_set(call->arg[0], is);
+    } else if (call->arg[1] == F_GETFL && result >= 0 && is.flags & DESCRIPTOR_DSYNC) {
+        result |= O_DSYNC; /* we took it off */
+    }
+    return result;
+}
+
+/* ---- Bytes. ---- */
+
+static uint64_t size_of(long fd)
+{
+    struct stat st;
+
+    return RAW(fstat, fd, &st) == 0 ? (uint64_t)st.st_size : 0;
+}
+
+static uint64_t total(const struct iovec *iov, long count)
+{
+    uint64_t bytes = 0;
+
+    for (long i = 0; i < count; i++)
+        bytes += iov[i].iov_len;
+    return bytes;
+}
+
+static void gather(unsigned char *out, const struct iovec *iov, uint64_t bytes)
+{
+    for (; bytes > 0; iov++) {
+        uint64_t part = iov->iov_len < bytes ? iov->iov_len : bytes;
+
+        memcpy(out, iov->iov_base, part);
+        out += part;
+        bytes -= part;
+    }
+}
+
+/* The kernel's side of a write of the first `bytes` bytes. */
+static long write_some(struct call call, const struct iovec *iov, uint64_t bytes)
+{
+    struct iovec cut[IOV_MAX];
+    long         n = 0;
+
+    if (call.number == SYS_write || call.number == SYS_pwrite64) {
+        call.arg[2] = (long)bytes;
+        return pass(&call);
+    }
+    for (uint64_t left = bytes; left > 0; n++) {
+        cut[n] = iov[n];
+        if (cut[n].iov_len > left)
+            cut[n].iov_len = left;
+        left -= cut[n].iov_len;
+    }
+    call.arg[1] = (long)cut;
+    call.arg[2] = n;
+    return pass(&call);
+}
+
+static long call_write(const struct call *original)
+{
+    struct call         call = *original;
+    struct descriptor   is = descriptor(call.arg[0]);
+    bool                vector = call.number != SYS_write && call.number != SYS_pwrite64;
+    struct iovec        one = {(void *)call.arg[1], (size_t)call.arg[2]};
+    const struct iovec *iov = vector ? (const struct iovec *)call.arg[1] : &one;
+    long                count = vector ? call.arg[2] : 1, rwf = call.number == SYS_pwritev2 ? call.arg[5] : 0;
+    bool                placed, append, dsync;
+    uint64_t            want, offset;
+    enum order          order;
+    long                result;
+
+    if (!is.file || count < 0 || count > IOV_MAX || !enter())
+        return pass(&call);
+    want = total(iov, count);
+    if (want == 0) {
+        leave();
+        return pass(&call);
+    }
+    order = next_order(call.flags, true);
+    if (order == ORDER_REFUSE) {
+        result = refuse("write");
+        leave();
+        return result;
+    }
+    if (order == ORDER_CUT || order == ORDER_CUT_AND_DIE) {
+        struct rng rng = plan_rng();
+
+        want = order == ORDER_CUT ? 1 + rng_below(&rng, want) : rng_below(&rng, want + 1);
+        if (want == 0)
+            finish(order);
+    }
+    if (want > INT32_MAX - 4095u)
+        want = INT32_MAX - 4095u; /* the kernel's own limit */
+    record_room(want);
+    dsync = is.flags & DESCRIPTOR_DSYNC || rwf & (RWF_DSYNC | RWF_SYNC);
+    append = is.flags & DESCRIPTOR_APPEND || rwf & RWF_APPEND;
+    placed = call.number == SYS_pwrite64 || call.number == SYS_pwritev ||
+             (call.number == SYS_pwritev2 && call.arg[3] != -1);
+    if (plan.flags & RECORDER_SKIP_SYNC && call.number == SYS_pwritev2)
+        call.arg[5] &= ~(long)(RWF_DSYNC | RWF_SYNC);
+    if (dsync)
+        look_at(is.file);
+    result = write_some(call, iov, want);
+    if (result > 0) {
+        /* Linux appends with pwrite too; and only the kernel knows where a write at the shared position went. */
+        offset = !placed  ? (uint64_t)RAW(lseek, call.arg[0], 0, SEEK_CUR) - (uint64_t)result
+                 : append ? size_of(call.arg[0]) - (uint64_t)result
+                          : (uint64_t)call.arg[3];
+        if (record_wanted()) {
+            struct trace_record *rec = record_begin(TRACE_WRITE, is.file, call.flags | (dsync ? TRACE_DSYNC : 0) |
+                                                    (order == ORDER_DO || order == ORDER_DO_AND_DIE ? 0 : TRACE_PARTIAL),
+                                                    (uint64_t)result);
+
+            rec->offset = offset;
+            rec->length = (uint64_t)result;
+            gather(rec->payload, iov, (uint64_t)result);
+            look_wrote(is.file, offset, rec->payload, (uint64_t)result);
+            record_end(rec);
+        }
+    }
+    finish(order);
+    leave();
+    return result;
+}
+
+/* Records bytes that came from another file, by reading them where they went. */
+static void read_back(uint32_t file, long fd, unsigned flags, uint64_t offset, uint64_t bytes)
+{
+    struct trace_record *rec;
+    char                 path[32];
+    long                 own;
+    uint64_t             done = 0;
+
+    if (!record_wanted() || bytes == 0)
+        return;
+    snprintf(path, sizeof path, "/proc/self/fd/%d", (int)fd);
+    own = RAW(openat, AT_FDCWD, path, O_RDONLY | O_CLOEXEC, 0);
+    rec = record_begin(TRACE_WRITE, file, flags, bytes);
+    while (own >= 0 && done < bytes) {
+        long n = RAW(pread64, own, rec->payload + done, bytes - done, offset + done);
+
+        if (n <= 0)
+            break;
+        done += (uint64_t)n;
+    }
+    if (own >= 0)
+        RAW(close, own);
+    if (done < bytes) {
+        record_unsupported("a copy that cannot be read back");
+        return;
+    }
+    rec->offset = offset;
+    rec->length = bytes;
+    look_wrote(file, offset, rec->payload, bytes);
+    record_end(rec);
+}
+
+static long call_copy(const struct call *call)
+{
+    long              out = call->number == SYS_sendfile ? call->arg[0] : call->arg[2];
+    const loff_t     *placed = call->number == SYS_sendfile ? NULL : (const loff_t *)call->arg[3];
+    struct descriptor is = descriptor(out);
+    enum order        order;
+    uint64_t          offset;
+    long              result;
+
+    if (!is.file || !enter())
+        return pass(call);
+    order = next_order(call->flags, false);
+    if (order == ORDER_REFUSE) {
+        result = refuse("copy_file_range");
+        leave();
+        return result;
+    }
+    offset = placed ? (uint64_t)*placed : 0;
+    result = pass(call);
+    if (result > 0) {
+        record_room((uint64_t)result);
+        if (!placed)
+            offset = (uint64_t)RAW(lseek, out, 0, SEEK_CUR) - (uint64_t)result;
+        read_back(is.file, out, call->flags | (is.flags & DESCRIPTOR_DSYNC ? TRACE_DSYNC : 0), offset, (uint64_t)result);
+    }
+    finish(order);
+    leave();
+    return result;
+}
+
+static long call_clone_range(const struct call *call)
+{
+    struct descriptor is = descriptor(call->arg[0]);
+    enum order        order;
+    long              result;
+
+    if (!is.file || !enter())
+        return pass(call);
+    order = next_order(call->flags, false);
+    result = order == ORDER_REFUSE ? refuse("ioctl") : pass(call);
+    if (result == 0)
+        read_back(is.file, call->arg[0], call->flags, 0, size_of(call->arg[0]));
+    finish(order);
+    leave();
+    return result;
+}
+
+static long truncate_file(const struct call *call, uint32_t file)
+{
+    enum order order = next_order(call->flags, false);
+    long       result;
+
+    if (order == ORDER_REFUSE)
+        return refuse("ftruncate");
+    record_room(0);
+    look_at(file);
+    result = pass(call);
+    if (result == 0) {
+        record_range(TRACE_TRUNCATE, file, call->flags, 0, (uint64_t)call->arg[1]);
+        look_truncated(file, (uint64_t)call->arg[1]);
+    }
+    finish(order);
+    return result;
+}
+
+static long call_truncate(const struct call *call)
+{
+    bool        by_path = call->number == SYS_truncate;
+    struct stat st;
+    uint32_t    file;
+    long        result;
+
+    if ((!by_path && !descriptor(call->arg[0]).file) || !enter())
+        return pass(call);
+    file = by_path ? file_at(AT_FDCWD, (const char *)call->arg[0], 0, &st) : descriptor(call->arg[0]).file;
+    result = file ? truncate_file(call, file) : pass(call);
+    leave();
+    return result;
+}
+
+static long call_fallocate(const struct call *call)
+{
+    uint32_t   file = descriptor(call->arg[0]).file;
+    long       mode = call->arg[1];
+    uint64_t   offset = (uint64_t)call->arg[2], length = (uint64_t)call->arg[3], size;
+    enum order order;
+    long       result;
+
+    if (!file || !enter())
+        return pass(call);
+    order = next_order(call->flags, false);
+    if (order == ORDER_REFUSE) {
+        result = refuse("fallocate");
+        leave();
+        return result;
+    }
+    record_room(0);
+    look_at(file);
+    result = pass(call);
+    if (result == 0) {
+        if (mode & (FALLOC_FL_COLLAPSE_RANGE | FALLOC_FL_INSERT_RANGE))
+            record_unsupported("fallocate that moves bytes");
+        if (!(mode & FALLOC_FL_KEEP_SIZE))
+            record_range(TRACE_ALLOCATE, file, call->flags, offset, length);
+        size = size_of(call->arg[0]);
+        if (mode & (FALLOC_FL_PUNCH_HOLE | FALLOC_FL_ZERO_RANGE) && offset < size) {
+            length = length < size - offset ? length : size - offset;
+            record_range(TRACE_ZERO, file, call->flags, offset, length);
+            look_wrote(file, offset, NULL, length);
+        }
+    }
+    finish(order);
+    leave();
+    return result;
+}
+
+/* ---- Directories. ---- */
+
+static long call_rename(const struct call *call, long from_fd, const char *from_path, long to_fd, const char *to_path, long flags)
+{
+    struct entry from, to;
+    struct stat  moved, there;
+    bool         replaces;
+    uint32_t     file, other;
+    enum order   order;
+    long         result;
+
+    if (!enter())
+        return pass(call);
+    from = entry_at(from_fd, from_path);
+    to = entry_at(to_fd, to_path);
+    if (!from.dir && !to.dir) {
+        leave();
+        return pass(call);
+    }
+    order = next_order(call->flags, false);
+    if (order == ORDER_REFUSE) {
+        result = refuse("rename");
+        leave();
+        return result;
+    }
+    record_room(2 * NAME_MAX);
+    file = file_at(from_fd, from_path, AT_SYMLINK_NOFOLLOW, &moved);
+    replaces = to_path && stat_at(to_fd, to_path, AT_SYMLINK_NOFOLLOW, &there) == 0;
+    other = replaces ? object_find(there.st_dev, there.st_ino) : 0;
+    result = pass(call);
+    if (result == 0 && !(file && file == other)) { /* two names of one file: rename does nothing */
+        if (!from.dir || !file) {
+            record_unsupported("rename into the directory");
+        } else if (!to.dir) {
+            record_entry(TRACE_UNLINK, file, call->flags, from);
+            if (moved.st_mode & S_IFDIR)
+                record_unsupported("rename of a directory to the outside");
+        } else {
+            record_name(flags & RENAME_EXCHANGE ? TRACE_EXCHANGE : TRACE_RENAME, file, call->flags, from.dir, from.name,
+                        from.name_bytes, to.dir, to.name, to.name_bytes, 0);
+            if (other && !(flags & RENAME_EXCHANGE) && (there.st_nlink == 1 || S_ISDIR(there.st_mode)))
+                object_hide(other);
+        }
+    }
+    finish(order);
+    leave();
+    return result;
+}
+
+static long call_unlink(const struct call *call, long dirfd, const char *path, long flags)
+{
+    bool         directory = flags & AT_REMOVEDIR;
+    struct entry entry;
+    struct stat  st;
+    uint32_t     file;
+    enum order   order;
+    long         result;
+
+    if (!enter())
+        return pass(call);
+    entry = entry_at(dirfd, path);
+    file = entry.dir ? file_at(dirfd, path, AT_SYMLINK_NOFOLLOW, &st) : 0;
+    if (!file) {
+        leave();
+        return pass(call);
+    }
+    order = next_order(call->flags, false);
+    if (order == ORDER_REFUSE) {
+        result = refuse("unlink");
+        leave();
+        return result;
+    }
+    record_room(NAME_MAX);
+    look_at(file);
+    result = pass(call);
+    if (result == 0) {
+        record_entry(directory ? TRACE_RMDIR : TRACE_UNLINK, file, call->flags, entry);
+        if (directory || st.st_nlink == 1)
+            object_hide(file);
+    }
+    finish(order);
+    leave();
+    return result;
+}
+
+static long call_link(const struct call *call, long from_fd, const char *from_path, long to_fd, const char *to_path, long flags)
+{
+    struct entry entry;
+    struct stat  st;
+    uint32_t     file;
+    enum order   order;
+    long         result;
+
+    if (!enter())
+        return pass(call);
+    entry = entry_at(to_fd, to_path);
+    if (!entry.dir) {
+        leave();
+        return pass(call);
+    }
+    file = file_at(from_fd, from_path, (flags & AT_SYMLINK_FOLLOW ? 0 : AT_SYMLINK_NOFOLLOW) | (flags & AT_EMPTY_PATH), &st);
+    order = next_order(call->flags, false);
+    if (order == ORDER_REFUSE) {
+        result = refuse("link");
+        leave();
+        return result;
+    }
+    record_room(NAME_MAX);
+    result = pass(call);
+    if (result == 0) {
+        if (file)
+            record_entry(TRACE_LINK, file, call->flags, entry);
+        else
+            record_unsupported("link from the outside");
+    }
+    finish(order);
+    leave();
+    return result;
+}
+
+/* mkdir and symlink: a name for something new. */
+static long call_make(const struct call *call, enum trace_kind kind, long dirfd, const char *path, const char *target)
+{
+    struct entry entry;
+    struct stat  st;
+    enum order   order;
+    long         result;
+
+    if (!enter())
+        return pass(call);
+    entry = entry_at(dirfd, path);
+    if (!entry.dir) {
+        leave();
+        return pass(call);
+    }
+    order = next_order(call->flags, false);
+    if (order == ORDER_REFUSE) {
+        result = refuse(kind == TRACE_MKDIR ? "mkdir" : "symlink");
+        leave();
+        return result;
+    }
+    record_room(NAME_MAX + PATH_MAX);
+    result = pass(call);
+    if (result == 0 && stat_at(dirfd, path, AT_SYMLINK_NOFOLLOW, &st) == 0) {
+        uint32_t file = object_new(st.st_dev, st.st_ino, kind == TRACE_MKDIR);
+
+        record_name(kind, file, call->flags, entry.dir, entry.name, entry.name_bytes, 0, target, target ? strlen(target) : 0, 0);
+    }
+    finish(order);
+    leave();
+    return result;
+}
+
+/* ---- Syncs. ---- */
+
+#define RANGES_MAX 32
+struct ranges {
+    unsigned count;
+    struct range {
+        uint32_t file;
+        uint64_t offset, bytes;
+    } of[RANGES_MAX];
+};
+
+static void sync_wait(void)
+{
+    struct timespec t = {.tv_sec = (time_t)(plan.sync_delay_ns / NS_PER_S), .tv_nsec = (long)(plan.sync_delay_ns % NS_PER_S)};
+
+    if (plan.sync_delay_ns)
+        RAW(nanosleep, &t, 0);
+}
+
+/* Under the lock at entry and at return; open in between. */
+static long sync_ranges(const struct call *call, enum trace_kind kind, unsigned flags, const struct ranges *ranges)
+{
+    enum order order = next_order(call->flags, false);
+    uint64_t   covers;
+    long       result;
+
+    if (order == ORDER_REFUSE)
+        return refuse(flags & TRACE_MAPPED ? "msync" : "fsync");
+    if (kind == TRACE_SYNC_ALL)
+        look_at_all();
+    for (unsigned i = 0; i < ranges->count; i++)
+        look_at(ranges->of[i].file);
+    covers = record_trace()->count;
+    leave();
+    result = plan.flags & RECORDER_SKIP_SYNC ? 0 : pass(call);
+    sync_wait();
+    enter();
+    if (result == 0) {
+        if (kind == TRACE_SYNC_ALL)
+            record_sync(kind, 0, call->flags | flags, covers, 0, UINT64_MAX);
+        for (unsigned i = 0; i < ranges->count; i++)
+            record_sync(kind, ranges->of[i].file, call->flags | flags, covers, ranges->of[i].offset, ranges->of[i].bytes);
+    }
+    finish(order);
+    return result;
+}
+
+static long call_sync(const struct call *call, unsigned flags)
+{
+    struct ranges ranges = {1, {{descriptor(call->arg[0]).file, 0, UINT64_MAX}}};
+    long          result;
+
+    if (!ranges.of[0].file || !enter())
+        return pass(call);
+    result = sync_ranges(call, TRACE_SYNC, flags, &ranges);
+    leave();
+    return result;
+}
+
+static long call_sync_all(const struct call *call)
+{
+    struct ranges none = {0};
+    long          result;
+
+    if ((call->number == SYS_syncfs && !descriptor(call->arg[0]).file) || !enter())
+        return pass(call);
+    result = sync_ranges(call, TRACE_SYNC_ALL, 0, &none);
+    leave();
+    return result;
+}
+
+static void add_range(void *arg, uint32_t file, uint64_t offset, uint64_t bytes)
+{
+    struct ranges *ranges = arg;
+
+    if (ranges->count < RANGES_MAX)
+        ranges->of[ranges->count++] = (struct range){file, offset, bytes};
+    else
+        record_unsupported("msync over more than 32 mappings");
+}
+
+static long call_msync(const struct call *call)
+{
+    struct ranges ranges = {0};
+    long          result;
+
+    if (!(call->arg[2] & MS_SYNC) || !look_any() || !enter())
+        return pass(call);
+    look_each((uint64_t)call->arg[0], (uint64_t)call->arg[1], add_range, &ranges);
+    result = ranges.count ? sync_ranges(call, TRACE_SYNC, TRACE_MAPPED, &ranges) : pass(call);
+    leave();
+    return result;
+}
+
+/* ---- Mappings. ---- */
+
+static long call_mmap(const struct call *call)
+{
+    struct descriptor is = {0};
+    long              result;
+
+    if (call->arg[3] & MAP_SHARED && !(call->arg[3] & MAP_ANONYMOUS))
+        is = descriptor(call->arg[4]);
+    if (!is.file || !(is.flags & DESCRIPTOR_WRITABLE) || !enter())
+        return pass(call);
+    result = pass(call);
+    if ((unsigned long)result < -4095UL && record_wanted())
+        look_map(is.file, call->arg[4], (uint64_t)result, (uint64_t)call->arg[1], (uint64_t)call->arg[5]);
+    leave();
+    return result;
+}
+
+static long call_munmap(const struct call *call)
+{
+    long result;
+
+    if (!look_any() || !enter())
+        return pass(call);
+    look_unmap((uint64_t)call->arg[0], (uint64_t)call->arg[1]);
+    result = pass(call);
+    leave();
+    return result;
+}
+
+static long call_mremap(const struct call *call)
+{
+    long result;
+
+    if (!look_any() || !enter())
+        return pass(call);
+    result = pass(call);
+    if ((unsigned long)result < -4095UL)
+        look_moved((uint64_t)call->arg[0], (uint64_t)call->arg[1], (uint64_t)result, (uint64_t)call->arg[2]);
+    leave();
+    return result;
+}
+
+/* ---- The one door. ---- */
+
+long recorder_call(const struct call *call)
+{
+    const long *arg = call->arg;
+
+    if (recorder_mode == MODE_ASLEEP)
+        return pass(call);
+    switch (call->number) {
+    case SYS_write: case SYS_pwrite64: case SYS_writev: case SYS_pwritev: case SYS_pwritev2:
+        return call_write(call);
+    case SYS_open:
+        return call_open(call, AT_FDCWD, (const char *)arg[0], arg[1], arg[2]);
+    case SYS_creat:
+        return call_open(call, AT_FDCWD, (const char *)arg[0], O_CREAT | O_WRONLY | O_TRUNC, arg[1]);
+    case SYS_openat:
+        return call_open(call, arg[0], (const char *)arg[1], arg[2], arg[3]);
+    case SYS_openat2:
+        return call_open(call, arg[0], (const char *)arg[1], (long)((const struct open_how *)arg[2])->flags, 0);
+    case SYS_close:
+        return call_close(call);
+    case SYS_close_range:
+        return call_close_range(call);
+    case SYS_dup: case SYS_dup2: case SYS_dup3:
+        return call_dup(call);
+    case SYS_fcntl:
+        return call_fcntl(call);
+    case SYS_copy_file_range: case SYS_sendfile: case SYS_splice:
+        return call_copy(call);
+    case SYS_ioctl:
+        return (unsigned long)arg[1] == FICLONE || (unsigned long)arg[1] == FICLONERANGE ? call_clone_range(call) : pass(call);
+    case SYS_ftruncate: case SYS_truncate:
+        return call_truncate(call);
+    case SYS_fallocate:
+        return call_fallocate(call);
+    case SYS_rename:
+        return call_rename(call, AT_FDCWD, (const char *)arg[0], AT_FDCWD, (const char *)arg[1], 0);
+    case SYS_renameat:
+        return call_rename(call, arg[0], (const char *)arg[1], arg[2], (const char *)arg[3], 0);
+    case SYS_renameat2:
+        return call_rename(call, arg[0], (const char *)arg[1], arg[2], (const char *)arg[3], arg[4]);
+    case SYS_unlink:
+        return call_unlink(call, AT_FDCWD, (const char *)arg[0], 0);
+    case SYS_rmdir:
+        return call_unlink(call, AT_FDCWD, (const char *)arg[0], AT_REMOVEDIR);
+    case SYS_unlinkat:
+        return call_unlink(call, arg[0], (const char *)arg[1], arg[2]);
+    case SYS_link:
+        return call_link(call, AT_FDCWD, (const char *)arg[0], AT_FDCWD, (const char *)arg[1], 0);
+    case SYS_linkat:
+        return call_link(call, arg[0], (const char *)arg[1], arg[2], (const char *)arg[3], arg[4]);
+    case SYS_symlink:
+        return call_make(call, TRACE_SYMLINK, AT_FDCWD, (const char *)arg[1], (const char *)arg[0]);
+    case SYS_symlinkat:
+        return call_make(call, TRACE_SYMLINK, arg[1], (const char *)arg[2], (const char *)arg[0]);
+    case SYS_mkdir:
+        return call_make(call, TRACE_MKDIR, AT_FDCWD, (const char *)arg[0], NULL);
+    case SYS_mkdirat:
+        return call_make(call, TRACE_MKDIR, arg[0], (const char *)arg[1], NULL);
+    case SYS_fsync:
+        return call_sync(call, 0);
+    case SYS_fdatasync:
+        return call_sync(call, TRACE_DATA);
+    case SYS_sync: case SYS_syncfs:
+        return call_sync_all(call);
+    case SYS_sync_file_range: /* it promises nothing: no metadata, no flush of the device */
+        return plan.flags & RECORDER_SKIP_SYNC && descriptor(arg[0]).file ? 0 : pass(call);
+    case SYS_msync:
+        return call_msync(call);
+    case SYS_mmap:
+        return call_mmap(call);
+    case SYS_munmap:
+        return call_munmap(call);
+    case SYS_mremap:
+        return call_mremap(call);
+    case SYS_io_uring_setup: case SYS_io_setup: /* engines fall back to calls that can be seen */
+        return -ENOSYS;
+    default:
+        return pass(call);
+    }
+}
+
+/* ---- Start, marks, end. ---- */
+
+struct linux_dirent64 {
+    uint64_t       d_ino;
+    int64_t        d_off;
+    unsigned short d_reclen;
+    unsigned char  d_type;
+    char           d_name[];
+};
+
+/* Gives a number to everything below a directory.  False when something could not be read. */
+static bool number_tree(long dirfd, uint32_t dir)
+{
+    char entries[4096] __attribute__((aligned(8)));
+    long bytes;
+
+    while ((bytes = RAW(getdents64, dirfd, entries, sizeof entries)) > 0) {
+        for (long at = 0; at < bytes;) {
+            const struct linux_dirent64 *entry = (const void *)(entries + at);
+            struct entry                 name = {dir, entry->d_name, strlen(entry->d_name)};
+            struct stat                  st;
+            uint32_t                     file;
+
+            at += entry->d_reclen;
+            if (strcmp(name.name, ".") == 0 || strcmp(name.name, "..") == 0)
+                continue;
+            if (stat_at(dirfd, name.name, AT_SYMLINK_NOFOLLOW, &st) != 0)
+                return false;
+            file = object_find(st.st_dev, st.st_ino);
+            if (file) { /* a second name of it */
+                record_entry(TRACE_LINK, file, TRACE_BASE, name);
+                continue;
+            }
+            file = object_new(st.st_dev, st.st_ino, S_ISDIR(st.st_mode));
+            if (S_ISDIR(st.st_mode)) {
+                long fd = RAW(openat, dirfd, name.name, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW, 0);
+                bool ok;
+
+                record_entry(TRACE_MKDIR, file, TRACE_BASE, name);
+                ok = fd >= 0 && number_tree(fd, file);
+                if (fd >= 0)
+                    RAW(close, fd);
+                if (!ok)
+                    return false;
+            } else if (S_ISLNK(st.st_mode)) {
+                char target[PATH_MAX];
+                long target_bytes = RAW(readlinkat, dirfd, name.name, target, sizeof target);
+
+                if (target_bytes < 0)
+                    return false;
+                record_name(TRACE_SYMLINK, file, TRACE_BASE, dir, name.name, name.name_bytes, 0, target,
+                            (size_t)target_bytes, 0);
+            } else {
+                record_name(TRACE_CREATE, file, TRACE_BASE, dir, name.name, name.name_bytes, 0, NULL, 0,
+                            (uint64_t)st.st_size);
+            }
+        }
+    }
+    return bytes == 0;
+}
+
+/* Descriptors that were opened before the start. */
+static void adopt_descriptors(void)
+{
+    for (int fd = 0; fd < 1024; fd++) {
+        long        flags = RAW(fcntl, fd, F_GETFL, 0);
+        struct stat st;
+        uint32_t    file;
+
+        if (flags < 0 || RAW(fstat, fd, &st) != 0 || !(file = object_find(st.st_dev, st.st_ino)))
+            continue;
+        descriptor_set(fd, (struct descriptor){
+            file, (flags & O_DSYNC ? DESCRIPTOR_DSYNC : 0) | (flags & O_APPEND ? DESCRIPTOR_APPEND : 0) |
+                  ((flags & O_ACCMODE) == O_RDWR ? DESCRIPTOR_WRITABLE : 0)});
+    }
+}
+
+static void before_fork(void)
+{
+    pthread_mutex_lock(&lock);
+}
+
+static void after_fork_parent(void)
+{
+    pthread_mutex_unlock(&lock);
+}
+
+static void after_fork_child(void)
+{
+    pthread_mutex_init(&lock, NULL);
+    if (recorder_mode == MODE_AWAKE)
+        recorder_mode = MODE_FOREIGN;
+}
+
+static const char *api_start(const struct recorder_plan *wanted)
+{
+    static bool forks_watched;
+    struct stat st;
+    long        dirfd;
+    bool        ok;
+
+    if (recorder_mode != MODE_ASLEEP)
+        return "the recorder runs already";
+    plan = *wanted;
+    dirfd = RAW(openat, AT_FDCWD, plan.dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
+    if (dirfd < 0 || RAW(fstat, dirfd, &st) != 0)
+        return "the directory to record cannot be opened";
+    if (!files_start())
+        return "no memory for the recorder";
+    record_start(plan.trace, !(plan.flags & RECORDER_COUNT_ONLY));
+    if (!forks_watched && pthread_atfork(before_fork, after_fork_parent, after_fork_child) != 0)
+        return "no memory for the recorder";
+    forks_watched = true;
+    object_new(st.st_dev, st.st_ino, true);
+    plan.trace->guarded = guard_start();
+    recorder_mode = MODE_AWAKE;
+    ok = number_tree(dirfd, TRACE_ROOT);
+    adopt_descriptors();
+    RAW(close, dirfd);
+    descriptor_set(dirfd, (struct descriptor){0});
+    return ok ? NULL : "the directory to record cannot be read";
+}
+
+static void api_mark(uint32_t kind, uint64_t a, uint64_t b)
+{
+    if (recorder_mode != MODE_AWAKE || !record_wanted() || !enter())
+        return;
+    if (plan.flags & RECORDER_LOOK_AT_MARKS)
+        look_at_all();
+    record_range(TRACE_MARK, kind, 0, a, b);
+    leave();
+}
+
+static void api_stop(void)
+{
+    if (recorder_mode == MODE_ASLEEP || !enter())
+        return;
+    look_at_all();
+    recorder_mode = MODE_ASLEEP;
+    leave();
+}
+
+static uint64_t api_calls(void)
+{
+    return record_trace() ? __atomic_load_n(&record_trace()->calls, __ATOMIC_RELAXED) : 0;
+}
+
+extern const struct recorder_api assay_recorder;
+__attribute__((visibility("default")))
+const struct recorder_api assay_recorder = {RECORDER_ABI, api_start, api_mark, api_stop, api_calls};

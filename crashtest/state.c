@@ -1,0 +1,888 @@
+/*
+ * state.c -- what is on disk after a crash.
+ *
+ * The model.  A trace is a list of changes 0, 1, 2... of names, sizes and bytes, with syncs between them.  To crash
+ * after n records is to choose, for each thing that survives or is lost as one, how far along the list it came:
+ *
+ *   a page of a file     its *cut*: every write to it before the cut is there, none behind.  So within a page a later
+ *                        write never survives an earlier one, which no page cache could do; different pages are free.
+ *   the size of a file   likewise.  A kept truncation also zeroes what it cut off.
+ *   a name               each change of it is kept or not; a kept change implies every earlier change of the same name.
+ *                        A rename is one change of two names.
+ *
+ * Syncs push cuts forward: a sync of a file sets the frontier of its pages and its size to where the trace was when the
+ * sync was called (a write through O_DSYNC and an msync do so for their range only); a sync of a directory does it for
+ * the names in it.  A cut lies between its frontier and n, and the profile says where: at the frontier (DISK_LOST), at n
+ * (DISK_KEPT), or anywhere, by the seed (DISK_CHOSEN).  `kill` is "n everywhere", `drop-unsynced` "the frontier
+ * everywhere"; all others lie between.
+ *
+ * Names refer to file numbers, so a name that survives its unlink brings back the bytes that were durable under that
+ * number, and a directory that was never synced into its parent is gone with all that is in it.
+ *
+ * The work is four walks over the records: what exists and how large; syncs; names; and at last bytes, only for files
+ * that still have a name.
+ */
+#include "crashtest/state.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define XXH_INLINE_ALL
+#include <xxhash.h>
+
+#include "common/fail.h"
+#include "common/rng.h"
+#include "crashtest/tree.h"
+
+#define PAGE    4096u /* of memory here; the profile has its own */
+#define NOWHERE UINT32_MAX
+
+enum object_kind { OBJECT_NONE, OBJECT_FILE, OBJECT_DIRECTORY, OBJECT_SYMLINK };
+
+struct object {
+    enum object_kind kind;
+    bool             base;          /* has bytes in base_dir */
+    bool             dirty;         /* the walk over syncs: created, or its size changed, since its last sync */
+    uint32_t         links;         /* names that survived */
+    uint32_t         base_dir;      /* where it was at the start */
+    const char      *base_name;
+    const char      *target;        /* of a symbolic link */
+    uint64_t         base_bytes;
+    uint64_t         extent;        /* no write goes beyond */
+    uint64_t         walk_bytes;    /* the walk over syncs: size as the process saw it */
+    uint64_t         frontier;      /* records before it are durable */
+    uint64_t         size_frontier; /* the same for the size alone */
+    uint32_t        *page_frontier; /* the same page by page; NULL: nothing more than frontier */
+    uint64_t         size_cut;
+    uint64_t         bytes;         /* the size that survived */
+    unsigned char   *data;          /* extent bytes; NULL: as in base_dir, or none */
+    unsigned char   *touched;       /* one byte a PAGE: has something other than a hole */
+};
+
+struct slot { /* a name in a directory */
+    uint32_t    dir, file;
+    const char *name;
+    uint32_t    hash;
+    bool        implied; /* a later change of it is kept, so earlier ones are too */
+};
+
+struct change {
+    uint64_t number;
+    uint32_t slot, slot2;
+    uint32_t file;
+    uint8_t  kind;
+    bool     base;
+    bool     kept;
+};
+
+struct state {
+    const struct trace        *trace;
+    const struct disk_profile *profile;
+    const char                *base;
+    uint64_t                   seed;
+    uint64_t                   upto;
+    uint64_t                   end; /* one more than upto when the write behind it had begun */
+    uint64_t                   metadata_frontier; /* of the one journal */
+    struct object             *objects;
+    uint32_t                   object_count;
+    struct slot               *slots; /* at the end only those with a file, sorted by directory and name */
+    uint32_t                   slot_count;
+    uint32_t                  *slot_index; /* open addressing, a power of two */
+    uint32_t                   slot_mask;
+    struct change             *changes;
+    uint64_t                   change_count;
+};
+
+static bool no_memory(void)
+{
+    fail_set("no memory for a crash state");
+    return false;
+}
+
+static void *zeroed(uint64_t bytes)
+{
+    void *memory = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+    return memory == MAP_FAILED ? NULL : memory;
+}
+
+static uint64_t least(uint64_t a, uint64_t b)
+{
+    return a < b ? a : b;
+}
+
+static uint64_t most(uint64_t a, uint64_t b)
+{
+    return a > b ? a : b;
+}
+
+/* Where a cut lies.  `what` and `which` name the thing, so that one seed gives one state whatever the order of asking.
+ * The extremes are likely: most bugs need one thing lost and another kept. */
+static uint64_t choose(const struct state *state, enum disk_fate fate, uint64_t frontier, uint64_t what, uint64_t which)
+{
+    uint64_t dice;
+
+    frontier = least(frontier, state->end);
+    if (fate != DISK_CHOSEN)
+        return fate == DISK_KEPT ? state->end : frontier;
+    dice = rng_mix(rng_mix(state->seed + what) + which);
+    switch (dice & 7) {
+    case 0: case 1: case 2:
+        return frontier;
+    case 3: case 4: case 5:
+        return state->end;
+    default:
+        return frontier + (dice >> 3) % (state->end - frontier + 1);
+    }
+}
+
+enum { DICE_NAMES = 1, DICE_SIZE, DICE_PAGE, DICE_FILE }; /* the first part of `what` */
+
+/* ---- First walk: what exists. ---- */
+
+static bool is_bytes(unsigned kind)
+{
+    return kind == TRACE_WRITE || kind == TRACE_TRUNCATE || kind == TRACE_ALLOCATE || kind == TRACE_ZERO;
+}
+
+static bool is_name(unsigned kind)
+{
+    return kind <= TRACE_EXCHANGE;
+}
+
+static void walk_objects(struct state *state)
+{
+    const struct trace_record *rec = trace_first(state->trace);
+
+    state->objects[TRACE_ROOT].kind = OBJECT_DIRECTORY;
+    for (uint64_t number = 0; rec && number <= state->upto; number++, rec = trace_next(state->trace, rec)) {
+        struct object *object;
+
+        if (rec->kind == TRACE_MARK || rec->kind == TRACE_NOTE || rec->kind == TRACE_SYNC_ALL)
+            continue;
+        object = &state->objects[rec->file];
+        if (rec->kind == TRACE_MKDIR) {
+            object->kind = OBJECT_DIRECTORY;
+        } else if (rec->kind == TRACE_SYMLINK) {
+            object->kind = OBJECT_SYMLINK;
+            object->target = trace_name2(rec);
+        } else if ((rec->kind == TRACE_CREATE || is_bytes(rec->kind)) && object->kind == OBJECT_NONE) {
+            object->kind = OBJECT_FILE;
+        }
+        if (rec->kind == TRACE_CREATE && rec->flags & TRACE_BASE) {
+            object->base = true;
+            object->base_dir = rec->dir;
+            object->base_name = trace_name(rec);
+            object->base_bytes = object->walk_bytes = object->bytes = rec->length;
+            object->extent = most(object->extent, rec->length);
+        } else if (rec->kind == TRACE_MKDIR && rec->flags & TRACE_BASE) {
+            object->base_dir = rec->dir;
+            object->base_name = trace_name(rec);
+        }
+        if (rec->kind == TRACE_WRITE)
+            object->extent = most(object->extent, rec->offset + rec->length);
+        if (is_name(rec->kind))
+            state->change_count++;
+    }
+}
+
+/* ---- Second walk: syncs. ---- */
+
+static bool sync_range(struct state *state, struct object *object, uint64_t offset, uint64_t length, uint64_t frontier)
+{
+    uint32_t unit = state->profile->page_bytes;
+    uint64_t pages = (object->extent + unit - 1) / unit;
+    uint64_t first = offset / unit, end;
+
+    object->size_frontier = most(object->size_frontier, frontier);
+    if (offset >= object->extent || length == 0)
+        return true;
+    end = (least(length, object->extent - offset) + offset + unit - 1) / unit;
+    if (!object->page_frontier) {
+        object->page_frontier = zeroed(pages * sizeof *object->page_frontier);
+        if (!object->page_frontier)
+            return no_memory();
+    }
+    for (uint64_t page = first; page < end; page++)
+        object->page_frontier[page] = (uint32_t)most(object->page_frontier[page], frontier);
+    return true;
+}
+
+static void sync_whole(struct object *object, uint64_t frontier)
+{
+    object->frontier = most(object->frontier, frontier);
+    object->size_frontier = most(object->size_frontier, frontier);
+}
+
+static bool walk_syncs(struct state *state)
+{
+    const struct trace_record *rec = trace_first(state->trace);
+
+    for (uint64_t number = 0; rec && number < state->upto; number++, rec = trace_next(state->trace, rec)) {
+        struct object *object = rec->kind == TRACE_MARK ? NULL : &state->objects[rec->file];
+        uint64_t       frontier = rec->covers;
+        uint64_t       end = rec->offset + rec->length;
+
+        switch (rec->kind) {
+        case TRACE_CREATE: case TRACE_MKDIR:
+            object->dirty = !(rec->flags & TRACE_BASE);
+            break;
+        case TRACE_TRUNCATE:
+            object->walk_bytes = rec->length;
+            object->dirty = true;
+            break;
+        case TRACE_WRITE: case TRACE_ALLOCATE:
+            if (end > object->walk_bytes) {
+                object->walk_bytes = end;
+                object->dirty = true;
+            }
+            if (rec->flags & TRACE_DSYNC) {
+                frontier = number + 1;
+                if (!sync_range(state, object, rec->offset, rec->length, frontier))
+                    return false;
+                if (object->dirty)
+                    state->metadata_frontier = most(state->metadata_frontier, frontier);
+            }
+            break;
+        case TRACE_SYNC:
+            if (rec->offset == 0 && rec->length >= object->extent)
+                sync_whole(object, frontier);
+            else if (!sync_range(state, object, rec->offset, rec->length, frontier))
+                return false;
+            /* fdatasync commits the journal only when there is something of this file in it. */
+            if (!(rec->flags & TRACE_DATA) || object->dirty)
+                state->metadata_frontier = most(state->metadata_frontier, frontier);
+            object->dirty = false;
+            break;
+        case TRACE_SYNC_ALL:
+            for (uint32_t file = TRACE_ROOT; file < state->object_count; file++)
+                sync_whole(&state->objects[file], frontier);
+            state->metadata_frontier = most(state->metadata_frontier, frontier);
+            break;
+        default:
+            break;
+        }
+    }
+    return true;
+}
+
+/* ---- Third walk: names. ---- */
+
+static uint32_t slot_of(struct state *state, uint32_t dir, const char *name, size_t bytes)
+{
+    uint32_t hash = (uint32_t)XXH3_64bits_withSeed(name, bytes, dir);
+
+    for (uint32_t at = hash & state->slot_mask;; at = (at + 1) & state->slot_mask) {
+        struct slot *slot;
+
+        if (state->slot_index[at] == NOWHERE) {
+            state->slots[state->slot_count] = (struct slot){.dir = dir, .name = name, .hash = hash};
+            return state->slot_index[at] = state->slot_count++;
+        }
+        slot = &state->slots[state->slot_index[at]];
+        if (slot->hash == hash && slot->dir == dir && strcmp(slot->name, name) == 0)
+            return state->slot_index[at];
+    }
+}
+
+static bool walk_names(struct state *state)
+{
+    const struct trace_record *rec = trace_first(state->trace);
+    uint64_t                   size = 16;
+
+    while (size < state->change_count * 4 + 16)
+        size *= 2;
+    state->changes = calloc(state->change_count + 1, sizeof *state->changes);
+    state->slots = calloc(2 * state->change_count + 1, sizeof *state->slots);
+    state->slot_index = malloc(size * sizeof *state->slot_index);
+    state->slot_mask = (uint32_t)(size - 1);
+    if (!state->changes || !state->slots || !state->slot_index)
+        return no_memory();
+    memset(state->slot_index, 0xff, size * sizeof *state->slot_index);
+    state->change_count = 0;
+    for (uint64_t number = 0; rec && number < state->upto; number++, rec = trace_next(state->trace, rec)) {
+        struct change *change = &state->changes[state->change_count];
+
+        if (!is_name(rec->kind))
+            continue;
+        *change = (struct change){.number = number, .kind = rec->kind, .file = rec->file, .slot2 = NOWHERE,
+                                  .base = rec->flags & TRACE_BASE};
+        change->slot = slot_of(state, rec->dir, trace_name(rec), rec->name_bytes);
+        if (rec->kind == TRACE_RENAME || rec->kind == TRACE_EXCHANGE)
+            change->slot2 = slot_of(state, rec->dir2, trace_name2(rec), rec->name2_bytes);
+        state->change_count++;
+    }
+    return true;
+}
+
+/* Synced, so no choice. */
+static bool change_is_durable(const struct state *state, const struct change *change)
+{
+    const struct object *objects = state->objects;
+
+    if (change->base || change->number < objects[state->slots[change->slot].dir].frontier) {
+        if (change->base || change->slot2 == NOWHERE ||
+            change->number < objects[state->slots[change->slot2].dir].frontier)
+            return true;
+    }
+    if (state->profile->sync_keeps_metadata && change->number < state->metadata_frontier)
+        return true;
+    return state->profile->sync_keeps_name && (change->kind == TRACE_CREATE || change->kind == TRACE_MKDIR) &&
+           change->number < most(objects[change->file].frontier, objects[change->file].size_frontier);
+}
+
+static void choose_names(struct state *state)
+{
+    const struct disk_profile *profile = state->profile;
+    uint64_t                   journal = choose(state, profile->names, state->metadata_frontier, DICE_NAMES, 0);
+
+    for (uint64_t i = state->change_count; i-- > 0;) {
+        struct change *change = &state->changes[i];
+        struct slot   *slot = &state->slots[change->slot];
+        struct slot   *slot2 = change->slot2 == NOWHERE ? slot : &state->slots[change->slot2];
+
+        change->kept = change_is_durable(state, change) || slot->implied || slot2->implied ||
+                       (profile->names_in_order
+                            ? change->number < journal
+                            : choose(state, profile->names, change->number, DICE_NAMES, change->number) > change->number);
+        if (change->kept)
+            slot->implied = slot2->implied = true;
+    }
+    for (uint64_t i = 0; i < state->change_count; i++) {
+        struct change *change = &state->changes[i];
+        struct slot   *slot = &state->slots[change->slot];
+        uint32_t       was;
+
+        if (!change->kept)
+            continue;
+        switch (change->kind) {
+        case TRACE_UNLINK: case TRACE_RMDIR:
+            slot->file = 0;
+            break;
+        case TRACE_RENAME:
+            slot->file = 0;
+            state->slots[change->slot2].file = change->file;
+            break;
+        case TRACE_EXCHANGE:
+            was = slot->file;
+            slot->file = state->slots[change->slot2].file;
+            state->slots[change->slot2].file = was;
+            break;
+        default:
+            slot->file = change->file;
+            break;
+        }
+    }
+}
+
+static int by_directory(const void *a, const void *b)
+{
+    const struct slot *x = a, *y = b;
+
+    if (x->dir != y->dir)
+        return x->dir < y->dir ? -1 : 1;
+    return strcmp(x->name, y->name);
+}
+
+static void sort_names(struct state *state)
+{
+    uint32_t kept = 0;
+
+    for (uint32_t i = 0; i < state->slot_count; i++) {
+        if (state->slots[i].file && state->objects[state->slots[i].file].kind != OBJECT_NONE)
+            state->slots[kept++] = state->slots[i];
+    }
+    state->slot_count = kept;
+    qsort(state->slots, kept, sizeof *state->slots, by_directory);
+}
+
+/* First name of a directory in the sorted slots. */
+static uint32_t first_of(const struct state *state, uint32_t dir)
+{
+    uint32_t low = 0, high = state->slot_count;
+
+    while (low < high) {
+        uint32_t middle = low + (high - low) / 2;
+
+        if (state->slots[middle].dir < dir)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low;
+}
+
+/* Marks what can be reached.  A directory is entered once, so a trace that makes a circle ends too. */
+static void count_links(struct state *state, uint32_t dir)
+{
+    for (uint32_t i = first_of(state, dir); i < state->slot_count && state->slots[i].dir == dir; i++) {
+        struct object *object = &state->objects[state->slots[i].file];
+
+        object->links++;
+        if (object->kind == OBJECT_DIRECTORY && object->links == 1 && state->slots[i].file != TRACE_ROOT)
+            count_links(state, state->slots[i].file);
+    }
+}
+
+/* ---- Fourth walk: bytes. ---- */
+
+/* Path in base_dir; false when it is too long or makes no sense. */
+static bool base_path(const struct state *state, const struct object *object, char out[PATH_MAX])
+{
+    const char *names[64];
+    size_t      depth = 0, used = strlen(state->base);
+    uint32_t    dir;
+
+    names[depth++] = object->base_name;
+    for (dir = object->base_dir; dir != TRACE_ROOT && depth < 64 && state->objects[dir].base_name; dir = state->objects[dir].base_dir)
+        names[depth++] = state->objects[dir].base_name;
+    if (dir != TRACE_ROOT || used >= PATH_MAX)
+        return false;
+    memcpy(out, state->base, used + 1);
+    while (depth-- > 0) {
+        size_t bytes = strlen(names[depth]);
+
+        if (used + bytes + 2 > PATH_MAX)
+            return false;
+        out[used++] = '/';
+        memcpy(out + used, names[depth], bytes + 1);
+        used += bytes;
+    }
+    return true;
+}
+
+static int open_base(const struct state *state, const struct object *object)
+{
+    char        path[PATH_MAX];
+    struct stat st;
+    int         fd;
+
+    if (!state->base || !base_path(state, object, path)) {
+        fail_set("the trace began with a file %s, but there is no directory to take it from", object->base_name);
+        return -1;
+    }
+    fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0) {
+        fail_set("open %s: %s", path, strerror(errno));
+    } else if (fstat(fd, &st) != 0 || (uint64_t)st.st_size != object->base_bytes) {
+        fail_set("%s has %lld bytes, had %llu when the trace began: not the directory that was recorded", path,
+                 (long long)st.st_size, (unsigned long long)object->base_bytes);
+        close(fd);
+        fd = -1;
+    }
+    return fd;
+}
+
+static void touch(struct object *object, uint64_t offset, uint64_t length)
+{
+    memset(object->touched + offset / PAGE, 1, (offset + length - 1) / PAGE - offset / PAGE + 1);
+}
+
+/* The bytes of the file in memory, as they were at the start. */
+static bool load(const struct state *state, struct object *object)
+{
+    uint64_t at = 0;
+    bool     ok = true;
+    int      fd;
+
+    if (object->data || object->extent == 0)
+        return true;
+    object->data = zeroed(object->extent);
+    object->touched = object->data ? calloc(1, object->extent / PAGE + 1) : NULL;
+    if (!object->touched)
+        return no_memory();
+    if (object->base_bytes == 0)
+        return true;
+    fd = open_base(state, object);
+    if (fd < 0)
+        return false;
+    while (ok && at < object->base_bytes) {
+        off_t data = lseek(fd, (off_t)at, SEEK_DATA), hole;
+
+        if (data < 0)
+            break; /* a hole to the end */
+        hole = lseek(fd, data, SEEK_HOLE);
+        at = (uint64_t)data;
+        while (ok && at < (uint64_t)hole) {
+            ssize_t n = pread(fd, object->data + at, (uint64_t)hole - at, (off_t)at);
+
+            ok = n > 0;
+            if (ok) {
+                touch(object, at, (uint64_t)n);
+                at += (uint64_t)n;
+            }
+        }
+    }
+    close(fd);
+    if (!ok)
+        fail_set("read %s of the directory before the crash: %s", object->base_name, strerror(errno));
+    return ok;
+}
+
+static void put(struct object *object, uint64_t offset, const unsigned char *data, uint64_t length)
+{
+    if (data) {
+        memcpy(object->data + offset, data, length);
+        touch(object, offset, length);
+    } else {
+        memset(object->data + offset, 0, length);
+    }
+}
+
+static uint64_t page_cut(const struct state *state, uint32_t file, uint64_t page)
+{
+    const struct object *object = &state->objects[file];
+    uint64_t             frontier = object->frontier;
+    uint64_t             cut;
+
+    if (object->page_frontier)
+        frontier = most(frontier, object->page_frontier[page]);
+    if (state->profile->data != DISK_CHOSEN)
+        return choose(state, state->profile->data, frontier, 0, 0);
+    /* Half of the files share one cut, so that a whole file is lost or kept often enough. */
+    cut = rng_mix(state->seed ^ file) & 1 ? choose(state, DISK_CHOSEN, frontier, DICE_FILE, file)
+                                          : choose(state, DISK_CHOSEN, frontier, DICE_PAGE + 4 * (uint64_t)file, page);
+    return cut;
+}
+
+/* Applies the pages of one change that survive.  Returns the end of the last of them, 0 when there was none. */
+static uint64_t put_pages(const struct state *state, uint32_t file, uint64_t number, uint64_t offset,
+                          const unsigned char *data, uint64_t length)
+{
+    struct object *object = &state->objects[file];
+    uint32_t       unit = state->profile->page_bytes;
+    uint64_t       end = offset + length, kept_end = 0;
+
+    if (!object->page_frontier && state->profile->data != DISK_CHOSEN) {
+        if (number >= page_cut(state, file, 0))
+            return 0;
+        put(object, offset, data, length);
+        return end;
+    }
+    for (uint64_t at = offset; at < end;) {
+        uint64_t page_end = least((at / unit + 1) * unit, end);
+
+        if (number < page_cut(state, file, at / unit)) {
+            put(object, at, data ? data + (at - offset) : NULL, page_end - at);
+            kept_end = page_end;
+        }
+        at = page_end;
+    }
+    return kept_end;
+}
+
+static void cut_off(struct object *object, uint64_t bytes)
+{
+    if (object->data && bytes < object->extent) {
+        uint64_t first = (bytes + PAGE - 1) / PAGE;
+
+        memset(object->data + bytes, 0, least(first * PAGE, object->extent) - bytes);
+        for (uint64_t page = first; page * PAGE < object->extent; page++) {
+            if (object->touched[page])
+                memset(object->data + page * PAGE, 0, least(PAGE, object->extent - page * PAGE));
+            object->touched[page] = 0;
+        }
+    }
+}
+
+static bool apply(struct state *state, const struct trace_record *rec, uint64_t number, uint64_t length)
+{
+    const struct disk_profile *profile = state->profile;
+    struct object             *object = &state->objects[rec->file];
+    bool                       size_kept = number < object->size_cut;
+    uint64_t                   kept_end;
+
+    if (rec->kind != TRACE_WRITE && profile->sync_keeps_metadata && number < state->metadata_frontier)
+        size_kept = true; /* an explicit size is metadata */
+    switch (rec->kind) {
+    case TRACE_TRUNCATE:
+        if (!size_kept)
+            break;
+        if (!load(state, object))
+            return false;
+        cut_off(object, rec->length);
+        object->bytes = rec->length;
+        break;
+    case TRACE_ALLOCATE:
+        if (size_kept)
+            object->bytes = most(object->bytes, rec->offset + rec->length);
+        break;
+    case TRACE_ZERO:
+        if (!load(state, object))
+            return false;
+        if (rec->offset < object->extent)
+            put_pages(state, rec->file, number, rec->offset, NULL, least(length, object->extent - rec->offset));
+        break;
+    default:
+        if (length == 0)
+            break;
+        if (!load(state, object))
+            return false;
+        kept_end = put_pages(state, rec->file, number, rec->offset, rec->payload, length);
+        if (profile->size_follows_data && number >= object->size_frontier)
+            object->bytes = most(object->bytes, kept_end);
+        else if (size_kept)
+            object->bytes = most(object->bytes, rec->offset + length);
+        break;
+    }
+    return true;
+}
+
+static bool walk_bytes(struct state *state, uint64_t cut_bytes)
+{
+    const struct trace_record *rec = trace_first(state->trace);
+    uint64_t                   number = 0;
+
+    for (uint32_t file = TRACE_ROOT; file < state->object_count; file++) {
+        struct object *object = &state->objects[file];
+
+        object->size_cut = choose(state, state->profile->size, most(object->frontier, object->size_frontier), DICE_SIZE, file);
+    }
+    for (; rec && number < state->upto; number++, rec = trace_next(state->trace, rec)) {
+        if (is_bytes(rec->kind) && state->objects[rec->file].links > 0 && !apply(state, rec, number, rec->length))
+            return false;
+    }
+    if (rec && cut_bytes > 0 && rec->kind == TRACE_WRITE && state->objects[rec->file].links > 0)
+        return apply(state, rec, number, least(cut_bytes, rec->length));
+    return true;
+}
+
+/* ---- The calls. ---- */
+
+struct state *state_make(const struct trace *trace, uint64_t upto, uint64_t cut_bytes,
+                         const struct disk_profile *profile, uint64_t seed, const char *base_dir)
+{
+    struct state *state = calloc(1, sizeof *state);
+
+    if (!state) {
+        no_memory();
+        return NULL;
+    }
+    *state = (struct state){.trace = trace, .profile = profile, .base = base_dir, .seed = rng_mix(seed),
+                            .upto = least(upto, trace->count), .end = least(upto, trace->count) + (cut_bytes > 0),
+                            .object_count = (uint32_t)least(trace->count, UINT32_MAX - 8) + 3};
+    state->objects = calloc(state->object_count, sizeof *state->objects);
+    if (!state->objects) {
+        no_memory();
+        goto bad;
+    }
+    walk_objects(state);
+    if (!walk_syncs(state) || !walk_names(state))
+        goto bad;
+    choose_names(state);
+    sort_names(state);
+    state->objects[TRACE_ROOT].links = 1;
+    count_links(state, TRACE_ROOT);
+    if (walk_bytes(state, cut_bytes))
+        return state;
+bad:
+    state_free(state);
+    return NULL;
+}
+
+void state_free(struct state *state)
+{
+    if (!state)
+        return;
+    for (uint32_t file = 0; state->objects && file < state->object_count; file++) {
+        struct object *object = &state->objects[file];
+        uint32_t       unit = state->profile->page_bytes;
+
+        if (object->data)
+            munmap(object->data, object->extent);
+        if (object->page_frontier)
+            munmap(object->page_frontier, (object->extent + unit - 1) / unit * sizeof *object->page_frontier);
+        free(object->touched);
+    }
+    free(state->objects);
+    free(state->slots);
+    free(state->slot_index);
+    free(state->changes);
+    free(state);
+}
+
+static bool all_zero(const unsigned char *data, uint64_t bytes)
+{
+    return bytes == 0 || (data[0] == 0 && memcmp(data, data + 1, bytes - 1) == 0);
+}
+
+static void hash_object(const struct state *state, uint32_t file, XXH3_state_t *hash)
+{
+    const struct object *object = &state->objects[file];
+    uint64_t             visible = least(object->bytes, object->extent);
+
+    XXH3_64bits_update(hash, &object->bytes, sizeof object->bytes);
+    if (!object->data) {
+        XXH3_64bits_update(hash, object->base ? &file : &(uint32_t){0}, sizeof file);
+        return;
+    }
+    for (uint64_t at = 0; at < visible; at += PAGE) {
+        uint64_t bytes = least(PAGE, visible - at);
+
+        if (object->touched[at / PAGE] && !all_zero(object->data + at, bytes)) {
+            XXH3_64bits_update(hash, &at, sizeof at);
+            XXH3_64bits_update(hash, object->data + at, bytes);
+        }
+    }
+}
+
+static void hash_directory(const struct state *state, uint32_t dir, XXH3_state_t *hash)
+{
+    for (uint32_t i = first_of(state, dir); i < state->slot_count && state->slots[i].dir == dir; i++) {
+        const struct slot   *slot = &state->slots[i];
+        const struct object *object = &state->objects[slot->file];
+
+        XXH3_64bits_update(hash, slot->name, strlen(slot->name) + 1);
+        XXH3_64bits_update(hash, &object->kind, sizeof object->kind);
+        if (object->kind == OBJECT_DIRECTORY && object->links == 1 && slot->file != TRACE_ROOT)
+            hash_directory(state, slot->file, hash);
+        else if (object->kind == OBJECT_SYMLINK)
+            XXH3_64bits_update(hash, object->target, strlen(object->target) + 1);
+        else if (object->kind == OBJECT_FILE)
+            hash_object(state, slot->file, hash);
+    }
+    XXH3_64bits_update(hash, "", 1); /* the end of a directory counts too */
+}
+
+uint64_t state_hash(const struct state *state)
+{
+    XXH3_state_t hash;
+
+    XXH3_64bits_reset(&hash);
+    hash_directory(state, TRACE_ROOT, &hash);
+    return XXH3_64bits_digest(&hash);
+}
+
+static bool write_pages(const struct object *object, int fd)
+{
+    uint64_t visible = least(object->bytes, object->extent), at = 0;
+
+    if (ftruncate(fd, (off_t)object->bytes) != 0)
+        return false;
+    while (object->data && at < visible) {
+        uint64_t end = at;
+
+        while (end < visible && object->touched[end / PAGE])
+            end += PAGE;
+        end = least(end, visible);
+        while (at < end) {
+            ssize_t n = pwrite(fd, object->data + at, end - at, (off_t)at);
+
+            if (n <= 0)
+                return false;
+            at += (uint64_t)n;
+        }
+        at = (at / PAGE + 1) * PAGE;
+    }
+    return true;
+}
+
+static bool write_file(const struct state *state, const struct object *object, const char *path)
+{
+    int  fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644), from;
+    bool ok = false;
+
+    if (fd < 0) {
+        fail_set("create %s: %s", path, strerror(errno));
+        return false;
+    }
+    if (object->base && !object->data && object->base_bytes > 0) {
+        from = open_base(state, object);
+        if (from < 0)
+            goto out;
+        ok = ftruncate(fd, (off_t)object->bytes) == 0 && tree_copy_bytes(from, fd, (off_t)object->base_bytes);
+        close(from);
+    } else {
+        ok = write_pages(object, fd);
+    }
+    if (!ok)
+        fail_set("write %s: %s", path, strerror(errno));
+out:
+    close(fd);
+    return ok;
+}
+
+/* paths[file] is where a file with several names was written first. */
+static bool write_directory(const struct state *state, uint32_t dir, char path[PATH_MAX], char **paths)
+{
+    size_t used = strlen(path);
+    bool   ok = true;
+
+    for (uint32_t i = first_of(state, dir); ok && i < state->slot_count && state->slots[i].dir == dir; i++) {
+        const struct slot   *slot = &state->slots[i];
+        const struct object *object = &state->objects[slot->file];
+
+        if ((size_t)snprintf(path + used, PATH_MAX - used, "/%s", slot->name) >= PATH_MAX - used) {
+            fail_set("%s/%s: the path is too long", path, slot->name);
+            return false;
+        }
+        switch (object->kind) {
+        case OBJECT_DIRECTORY:
+            if (slot->file == TRACE_ROOT || object->links != 1) {
+                fail_set("the trace has the directory %s in two places", path);
+                return false;
+            }
+            ok = tree_make_empty(path) && write_directory(state, slot->file, path, paths);
+            break;
+        case OBJECT_SYMLINK:
+            ok = symlink(object->target, path) == 0;
+            if (!ok)
+                fail_set("make the link %s: %s", path, strerror(errno));
+            break;
+        default:
+            if (object->links > 1 && paths[slot->file]) {
+                ok = link(paths[slot->file], path) == 0;
+                if (!ok)
+                    fail_set("link %s: %s", path, strerror(errno));
+                break;
+            }
+            ok = write_file(state, object, path);
+            if (ok && object->links > 1) {
+                paths[slot->file] = strdup(path);
+                if (!paths[slot->file])
+                    ok = no_memory();
+            }
+            break;
+        }
+        path[used] = '\0';
+    }
+    return ok;
+}
+
+bool state_write(const struct state *state, const char *out_dir)
+{
+    char   path[PATH_MAX];
+    char **paths;
+    bool   ok;
+
+    if ((size_t)snprintf(path, sizeof path, "%s", out_dir) >= sizeof path) {
+        fail_set("%s: the path is too long", out_dir);
+        return false;
+    }
+    if (!tree_make_empty(out_dir))
+        return false;
+    paths = calloc(state->object_count, sizeof *paths);
+    if (!paths)
+        return no_memory();
+    ok = write_directory(state, TRACE_ROOT, path, paths);
+    for (uint32_t file = 0; file < state->object_count; file++)
+        free(paths[file]);
+    free(paths);
+    return ok;
+}
+
+bool state_build(const struct trace *trace, uint64_t upto, const struct disk_profile *profile, uint64_t seed,
+                 const char *base_dir, const char *out_dir)
+{
+    struct state *state = state_make(trace, upto, STATE_NO_CUT, profile, seed, base_dir);
+    bool          ok = state && state_write(state, out_dir);
+
+    state_free(state);
+    return ok;
+}
