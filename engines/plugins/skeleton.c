@@ -7,7 +7,7 @@
  *                 build/assay crash --engine ./mine.so --mode kill --durability commit --seconds 20
  *             A .c in engines/plugins is built and tested by `make test` with no further word.
  *
- * Files       skeleton.log := magic:8 version:u32 zero:u32 group*.  Numbers as the machine has them.
+ * Files       STORE, LOCK: see base/storedir.h.    skeleton.log := magic:8 version:u32 zero:u32 group*    little-endian
  *             group := check:u64 offset:u64 synced:u64 bytes:u32 count:u32 write*     check is XXH3 of all that follows
  *             write := key_bytes:u32 value_bytes:u32 (DELETED: none) key value
  * Write       One group for each put, del or batch, by one write(2); then the table changes.  One lock for everything.
@@ -19,19 +19,16 @@
  *             says more than the damage's offset proves that the damage is no torn tail, and the store is KV_CORRUPT.
  * Not done    Tiers none and interval, snapshots, ordered scans, giving back space: the log grows for ever.
  */
-#include <dirent.h>
-#include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
-#include <sys/file.h>
-#include <sys/stat.h>
 #include <unistd.h>
 #include <xxhash.h>
 
+#include "engines/base/file.h"
+#include "engines/base/storedir.h"
 #include "engines/engine.h"
 
 #define LOG_NAME  "skeleton.log"
-#define NEW_NAME  "skeleton.log.new"
 #define VERSION   1u
 #define DELETED   UINT32_MAX
 #define GROUP_MAX (UINT32_C(1) << 30)
@@ -54,7 +51,8 @@ struct skeleton_store {
     pthread_mutex_t lock;
     struct entry  **bucket;
     size_t          buckets, live_keys, live_bytes; /* buckets: a power of two */
-    int             dir_fd, log_fd;                 /* dir_fd holds the lock of the store */
+    struct storedir dir;                            /* holds the lock of the store */
+    struct file     log;
     uint64_t        log_bytes, synced_bytes;
     bool            sync_each;
     bool            failed;                         /* a write or a sync went wrong: no more writes */
@@ -149,33 +147,22 @@ static kv_status sync_log(struct skeleton_store *store)
         return kv_fail(KV_IO, "%s", store->sentence);
     if (store->synced_bytes == store->log_bytes)
         return KV_OK;
-    if (fdatasync(store->log_fd) != 0) { /* never tried again: the kernel may have dropped the pages */
-        kv_fail_errno("sync " LOG_NAME);
+    if (file_sync_data(&store->log) != KV_OK) /* never tried again: the kernel may have dropped the pages */
         return fail_store(store);
-    }
     store->synced_bytes = store->log_bytes;
     return KV_OK;
 }
 
 /* All of it, or KV_NO_SPACE with the log as it was, or the store is done for. */
-static kv_status append(struct skeleton_store *store, const char *data, size_t size)
+static kv_status append(struct skeleton_store *store, slice group)
 {
-    size_t done = 0;
+    kv_status status = file_write_at(&store->log, group.data, group.size, store->log_bytes);
 
-    while (done < size) {
-        ssize_t wrote = pwrite(store->log_fd, data + done, size - done, (off_t)(store->log_bytes + done));
-        if (wrote < 0 && errno == EINTR)
-            continue;
-        if (wrote < 0) {
-            kv_status status = kv_fail_errno("write " LOG_NAME);
-            if (status == KV_NO_SPACE && ftruncate(store->log_fd, (off_t)store->log_bytes) == 0)
-                return KV_NO_SPACE;
-            return fail_store(store);
-        }
-        done += (size_t)wrote;
-    }
-    store->log_bytes += size;
-    return KV_OK;
+    if (status == KV_OK)
+        store->log_bytes += group.size;
+    else if (status != KV_NO_SPACE || ftruncate(store->log.fd, (off_t)store->log_bytes) != 0)
+        return fail_store(store);
+    return status;
 }
 
 static kv_status write_locked(struct skeleton_store *store, const struct kv_write *writes, size_t count)
@@ -206,7 +193,7 @@ static kv_status write_locked(struct skeleton_store *store, const struct kv_writ
         memcpy(group.data, &head, sizeof head);
         head.check = XXH3_64bits(group.data + sizeof head.check, group.size - sizeof head.check);
         memcpy(group.data, &head.check, sizeof head.check);
-        status = append(store, group.data, group.size);
+        status = append(store, buf_slice(&group));
     }
     if (status == KV_OK && store->sync_each)
         status = sync_log(store);
@@ -253,11 +240,11 @@ static kv_status replay_group(struct skeleton_store *store, const char *at, cons
         key = slice_of(at, write.key_bytes);
         at += write.key_bytes + value_bytes;
         if (write.value_bytes != DELETED && !(entry = entry_new(key, slice_of(at - value_bytes, value_bytes))))
-            return kv_fail(KV_NO_MEMORY, "no memory for the values of " LOG_NAME);
+            return kv_fail(KV_NO_MEMORY, "no memory for the values of %s", store->log.path);
         apply(store, key, entry);
     }
-    return at == end ? KV_OK : kv_fail(KV_CORRUPT, LOG_NAME ": the group at offset %llu contradicts itself",
-                                       (unsigned long long)head->offset);
+    return at == end ? KV_OK : kv_fail(KV_CORRUPT, "%s: the group at offset %llu contradicts itself",
+                                       store->log.path, (unsigned long long)head->offset);
 }
 
 static kv_status replay(struct skeleton_store *store, const char *log, uint64_t log_bytes)
@@ -270,67 +257,45 @@ static kv_status replay(struct skeleton_store *store, const char *log, uint64_t 
         TRY(replay_group(store, log + at + sizeof head, found));
     for (uint64_t behind = at + 1; behind < log_bytes; behind++)
         if ((found = group_at(log, log_bytes, behind, &head)) && found->synced > at)
-            return kv_fail(KV_CORRUPT, LOG_NAME ": damage at offset %llu, where it was synced", (unsigned long long)at);
+            return kv_fail(KV_CORRUPT, "%s: damage at offset %llu, where it was synced", store->log.path,
+                           (unsigned long long)at);
     store->log_bytes = store->synced_bytes = at;
-    if ((at < log_bytes && ftruncate(store->log_fd, (off_t)at) != 0) || fdatasync(store->log_fd) != 0)
-        return kv_fail_errno("cut the torn tail of " LOG_NAME);
-    return KV_OK;
+    if (at < log_bytes)
+        TRY(file_truncate(&store->log, at));
+    return file_sync_data(&store->log); /* what was read and will be served is durable from here on */
 }
 
 /* Opening. */
 
-/* The header appears whole or not at all, and its name is durable before the first write is acknowledged. */
+/* A new log, or one whose making a crash cut short, which is before any write was acknowledged. */
 static kv_status create_log(struct skeleton_store *store)
 {
-    DIR           *dir = fdopendir(openat(store->dir_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-    struct dirent *name;
-    bool           others = false;
-    int            fd, parent_fd;
-    kv_status      status = KV_OK;
-
-    while (dir && (name = readdir(dir)))
-        others |= strcmp(name->d_name, ".") && strcmp(name->d_name, "..") && strcmp(name->d_name, NEW_NAME);
-    if (dir)
-        closedir(dir);
-    if (others)
-        return kv_fail(KV_MISMATCH, "the directory is not empty and has no " LOG_NAME);
-    fd = openat(store->dir_fd, NEW_NAME, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
-    parent_fd = openat(store->dir_fd, "..", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (fd < 0 || parent_fd < 0 || write(fd, &log_header, sizeof log_header) != sizeof log_header || fdatasync(fd) != 0 ||
-        renameat(store->dir_fd, NEW_NAME, store->dir_fd, LOG_NAME) != 0 || fsync(store->dir_fd) != 0 ||
-        fsync(parent_fd) != 0)
-        status = kv_fail_errno("create " LOG_NAME);
-    if (fd >= 0)
-        close(fd);
-    if (parent_fd >= 0)
-        close(parent_fd);
-    return status;
+    TRY(file_write_at(&store->log, &log_header, sizeof log_header, 0));
+    TRY(file_sync(&store->log));
+    return file_sync_dir(store->dir.path);
 }
 
 static kv_status open_log(struct skeleton_store *store)
 {
-    struct stat info;
-    char       *log;
-    ssize_t     got;
-    size_t      size = 0;
-    kv_status   status;
+    uint64_t  log_bytes;
+    size_t    got = 0;
+    char     *log;
+    kv_status status;
 
-    if (faccessat(store->dir_fd, LOG_NAME, F_OK, 0) != 0)
+    TRY(file_open(&store->log, store->dir.path, LOG_NAME, O_RDWR | O_CREAT));
+    TRY(file_size(&store->log, &log_bytes));
+    if (log_bytes <= sizeof log_header) {
         TRY(create_log(store));
-    store->log_fd = openat(store->dir_fd, LOG_NAME, O_RDWR | O_CLOEXEC);
-    if (store->log_fd < 0 || fstat(store->log_fd, &info) != 0)
-        return kv_fail_errno("open " LOG_NAME);
-    log = malloc((size_t)info.st_size + 1);
+        log_bytes = sizeof log_header;
+    }
+    log = malloc(log_bytes);
     if (!log)
-        return kv_fail(KV_NO_MEMORY, "no memory to read " LOG_NAME);
-    while ((got = pread(store->log_fd, log + size, (size_t)info.st_size - size, (off_t)size)) > 0)
-        size += (size_t)got;
-    if (got < 0)
-        status = kv_fail_errno("read " LOG_NAME);
-    else if (size < sizeof log_header || memcmp(log, &log_header, sizeof log_header) != 0)
-        status = kv_fail(KV_MISMATCH, LOG_NAME " is not of version %u of this engine", VERSION);
-    else
-        status = replay(store, log, size);
+        return kv_fail(KV_NO_MEMORY, "no memory to read %s", store->log.path);
+    status = file_read_at(&store->log, log, log_bytes, 0, &got);
+    if (status == KV_OK && (got != log_bytes || memcmp(log, &log_header, sizeof log_header) != 0))
+        status = kv_fail(KV_CORRUPT, "%s: damage at offset 0", store->log.path);
+    if (status == KV_OK)
+        status = replay(store, log, log_bytes);
     free(log);
     return status;
 }
@@ -347,10 +312,8 @@ static kv_status skeleton_close(struct kv_store *base)
         }
     }
     free(store->bucket);
-    if (store->log_fd >= 0)
-        close(store->log_fd);
-    if (store->dir_fd >= 0)
-        close(store->dir_fd);
+    file_close(&store->log);
+    storedir_close(&store->dir);
     pthread_mutex_destroy(&store->lock);
     free(store);
     return KV_OK;
@@ -359,29 +322,25 @@ static kv_status skeleton_close(struct kv_store *base)
 /* Required.  Called once a store; the wrapper has checked the directory's name and the tier against the table below. */
 static kv_status skeleton_open(const struct kv_config *config, struct kv_store **out)
 {
-    struct skeleton_store *store = calloc(1, sizeof *store);
-    kv_status              status = KV_OK;
+    static const struct storedir_kind kind = {.engine = "skeleton", .format = VERSION};
+    struct skeleton_store            *store = calloc(1, sizeof *store);
+    kv_status                         status;
 
     if (!store)
         return kv_fail(KV_NO_MEMORY, "no memory for a store");
     pthread_mutex_init(&store->lock, NULL);
-    store->dir_fd = store->log_fd = -1;
+    store->log = store->dir.lock = FILE_CLOSED;
     store->sync_each = config->durability.tier == KV_TIER_COMMIT;
     store->buckets = 1;
     while (store->buckets < config->option[0].u64) /* options come by row, parsed and in range */
         store->buckets *= 2;
     store->bucket = calloc(store->buckets, sizeof *store->bucket);
-    if (!store->bucket)
+    if (!store->bucket) {
         status = kv_fail(KV_NO_MEMORY, "no memory for a table of %zu buckets", store->buckets);
-    else if (mkdir(config->dir, 0777) != 0 && errno != EEXIST)
-        status = kv_fail_errno("make directory %s", config->dir);
-    else if ((store->dir_fd = open(config->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC)) < 0)
-        status = kv_fail_errno("open directory %s", config->dir);
-    else if (flock(store->dir_fd, LOCK_EX | LOCK_NB) != 0) /* the kernel lets go of it when the process dies */
-        status = errno == EWOULDBLOCK ? kv_fail(KV_BUSY, "%s is open in another process", config->dir)
-                                      : kv_fail_errno("lock %s", config->dir);
-    else if ((status = open_log(store)) != KV_OK)
-        status = kv_fail(status, "%s: %s", config->dir, fail_text());
+        store->buckets = 0;
+    } else if ((status = storedir_open(&store->dir, config->dir, &kind, false)) == KV_OK) { /* ours? new? in use? */
+        status = open_log(store);
+    }
     if (status != KV_OK)
         skeleton_close(&store->base);
     else
@@ -490,15 +449,13 @@ static kv_status skeleton_sync(struct kv_session *session)
 static void skeleton_stats(struct kv_store *base, kv_figure *figure, void *arg)
 {
     struct skeleton_store *store = (struct skeleton_store *)base;
-    struct stat            info;
 
     pthread_mutex_lock(&store->lock);
     figure(arg, "live_keys", store->live_keys);
     figure(arg, "live_bytes", store->live_bytes);
     figure(arg, "memory_bytes",
            store->live_bytes + store->live_keys * sizeof(struct entry) + store->buckets * sizeof *store->bucket);
-    if (fstat(store->log_fd, &info) == 0)
-        figure(arg, "disk_bytes", (uint64_t)info.st_blocks * 512);
+    figure(arg, "disk_bytes", file_allocated_bytes(&store->log));
     figure(arg, "debt_bytes", 0);
     pthread_mutex_unlock(&store->lock);
 }
