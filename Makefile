@@ -33,6 +33,7 @@ PLUGINS  := $(patsubst engines/plugins/%.c,$(BUILD)/plugins/%.so,$(wildcard engi
 PRELOADS := $(patsubst crashtest/preload/%.c,$(BUILD)/libassay-%.so,$(wildcard crashtest/preload/*.c)) \
             $(patsubst harness/preload/%.c,$(BUILD)/libassay-%.so,$(wildcard harness/preload/*.c)) \
             $(BUILD)/libassay-recorder.so
+PLANTED  := $(patsubst crashtest/planted/%.patch,$(BUILD)/planted/%.so,$(wildcard crashtest/planted/*.patch))
 TESTS    := $(patsubst tests/%.c,$(BUILD)/tests/%,$(wildcard tests/t_*.c))
 FUZZES   := $(patsubst tests/%.c,%,$(wildcard tests/fuzz_*.c))
 # For a make inside this one: all cores, unless the outer make already hands out jobs.
@@ -83,6 +84,23 @@ $(BUILD)/libassay-%.so: harness/preload/%.c $(BUILD)/flags
 	echo "  SO    $@"
 	$(CC) $(ALL_CFLAGS) -fPIC -fvisibility=hidden -shared -MMD -MP -o $@ $< -ldl -lpthread
 
+# A bug planted on purpose: a patched copy of an engine, to prove that the crash tester sees it.
+$(BUILD)/planted/%.so: crashtest/planted/%.patch crashtest/planted/build.sh crashtest/planted/mutant.c \
+                       $(BUILD)/libplugin.a $(wildcard engines/*/*.c engines/*/*.h)
+	echo "  BUG   $@"
+	crashtest/planted/build.sh $* $(BUILD) $(CC) $(ALL_CFLAGS) -- $(BUILD)/libplugin.a $(LDLIBS)
+
+## kill engines, ours and those with planted bugs: one seed each (see also planted-campaign)
+crashtest: all planted
+	crashtest/planted/run.sh -b $(BUILD)
+
+## the same with 10 seeds: how many lives and seconds each planted bug takes to be seen
+planted-campaign: all planted
+	crashtest/planted/run.sh -b $(BUILD) -n 10
+
+## build every planted bug as a plug-in
+planted: $(PLANTED)
+
 $(BUILD)/tests/%: tests/%.c $(BUILD)/libassay.a
 	echo "  TEST  $@"
 	mkdir -p $(@D)
@@ -111,7 +129,7 @@ $(BUILD)/flags: FORCE
 	echo '$(CC) $(ALL_CFLAGS)' | cmp -s - $@ || echo '$(CC) $(ALL_CFLAGS)' > $@
 
 ## everything that `make test` runs, built
-tests: all $(TESTS) $(FUZZES:%=$(BUILD)/tests/%)
+tests: all $(if $(SAN),,planted) $(TESTS) $(FUZZES:%=$(BUILD)/tests/%)
 
 ## install what building, testing and drawing need, when something is missing (apt, as root; else it says what)
 deps:
@@ -199,6 +217,6 @@ $(BUILD)/results/facts.o: $(BUILD)/build-facts.h
 clean:
 	rm -rf build build-*
 
-.PHONY: all tests deps test test-plain test-san fuzz fuzz-run plugin install uninstall help clean FORCE
+.PHONY: all planted crashtest planted-campaign tests deps test test-plain test-san fuzz fuzz-run plugin install uninstall help clean FORCE
 .SECONDARY:
 -include $(shell find $(BUILD) -name '*.d' 2>/dev/null)

@@ -417,6 +417,8 @@ static bool goes_on(const struct campaign *campaign)
 
     if (stop_requested() || (settings->lives && campaign->result->lives >= settings->lives))
         return false;
+    if (settings->until_failure && campaign->result->failure_count)
+        return false;
     return !settings->run_ns || clock_now_ns() - campaign->started_ns < settings->run_ns;
 }
 

@@ -37,6 +37,7 @@ struct campaign_settings {
     uint32_t                   ops;         /* a life is killed after at most this many acknowledged writes */
     uint64_t                   lives;       /* 0: no limit */
     uint64_t                   run_ns;      /* 0: no limit */
+    bool                       until_failure; /* the first failure ends it */
     uint64_t                   seed;
     uint64_t                   timeout_ns;
     const char                *dir;         /* failures are kept in DIR/failures */

@@ -40,6 +40,7 @@ struct request {
     const char     *engine, *mode, *profile, *workload, *durability, *replay, *dir, *out;
     struct arg_list set;
     uint64_t        ops, states, run_ns, threads, keys, value_bytes, seed, timeout_ns;
+    bool            until_failure;
 };
 
 static struct arg_command command; /* of the running command, for its sentences */
@@ -330,6 +331,7 @@ static int run(const struct request *request, int argc, char **argv)
     settings.run_ns          = request->run_ns;
     settings.seed            = request->seed;
     settings.timeout_ns      = request->timeout_ns;
+    settings.until_failure   = request->until_failure;
     settings.dir             = request->dir;
     if (!settings.lives && !settings.run_ns)
         settings.lives = 500;
@@ -384,6 +386,7 @@ int command_crash(int argc, char **argv)
         {"ops", ARG_COUNT, &request.ops, "N", "a life ends after up to so many acknowledged writes (260)", NULL},
         {"states", ARG_COUNT, &request.states, "N", "so many lives (500, unless --seconds is given)", NULL},
         {"seconds", ARG_TIME, &request.run_ns, "S", "as many lives as fit into that time", NULL},
+        {"until-failure", ARG_FLAG, &request.until_failure, NULL, "the first failure ends the campaign", NULL},
         {"durability", ARG_TEXT, &request.durability, "TIER", "none, process, ordered, interval:10ms, commit (process)", NULL},
         {"set", ARG_EACH, &request.set, "E.O=V", "an engine's option; \"assay engines NAME\" lists them", NULL},
         {"threads", ARG_COUNT, &request.threads, "T", "sessions at once (6)", NULL},

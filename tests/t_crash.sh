@@ -1,0 +1,84 @@
+#!/usr/bin/env bash
+# t_crash.sh -- assay crash as people use it: a good engine is held, a liar is not, and a kept failure is judged the same again.
+set -u
+assay=${ASSAY:-$PWD/build/assay} build=${BUILD:-build}
+case $build in /*) ;; *) build=$PWD/$build ;; esac
+dir=$(mktemp -d) || exit 1
+trap 'rm -rf "$dir"' EXIT
+cd "$dir" || exit 1
+
+number=0 failed=0
+ok() { # NAME, then the exit code of what was looked at
+    number=$((number + 1))
+    if [ "$2" = 0 ]; then echo "ok $number - $1"; else echo "not ok $number - $1"; failed=1; sed 's/^/# /' log 2>/dev/null; fi
+}
+says() { grep -q -- "$1" log; }
+crash() { "$assay" crash "$@" >log 2>&1; }
+verdict_of() { python3 -c 'import json,sys; r=json.load(open(sys.argv[1])); print(r["failures"][0]["verdict"])' "$1"; }
+liar=$build/planted/skeleton-ack-in-buffer.so
+echo 1..12
+
+crash --engine skeleton --durability process --states 40 --out held.json
+ok a_good_engine_is_held $?
+
+python3 - <<'P' >log 2>&1
+import json
+r = json.load(open("held.json"))
+assert r["kind"] == "crash" and r["complete"] and r["lives"] == 40 and r["verdicts"]["held"] == 40 and not r["failures"]
+assert r["kills"] >= 40 and r["acked_p10"] <= r["acked_median"] <= r["acked_p90"] and r["engine"]["tier"] == "process"
+P
+ok the_result_says_what_was_covered $?
+
+[ ! -e assay-crash ] && [ -z "$(ls -A | grep -v -e '^log$' -e '^held.json$')" ]
+ok nothing_is_left_behind_when_all_was_held $?
+
+crash --engine "$liar" --durability process --states 60 --until-failure --out liar.json
+[ $? = 1 ] && says 'replay    assay crash --replay assay-crash/failures/01'
+ok a_liar_is_caught $?
+
+first=$(verdict_of liar.json)
+same=0
+for i in 1 2 3; do
+    crash --replay assay-crash/failures/01
+    [ $? = 1 ] && says "^$first: .*(kept as $first)" || same=1
+done
+ok a_replay_gives_the_same_verdict_every_time $same
+
+cp -r assay-crash/failures/01 bent && truncate -s -8 bent/history.bin
+crash --replay bent; [ $? = 2 ] && says 'not a whole history'
+ok a_damaged_kept_failure_is_refused $?
+
+crash --replay nowhere; [ $? = 2 ] && says nowhere
+ok a_missing_token_is_named $?
+
+crash --engine nonesuch; a=$?
+says nonesuch || a=0
+crash --engine skeleton --durability never; b=$?
+crash --engine skeleton --mode kil; c=$?
+says 'did you mean "kill"' || c=0
+crash --engine skeleton --set skeleton.nonesuch=1; d=$?
+crash --engine null; e=$?
+crash --engine skeleton --durability none; f=$?
+[ "$a$b$c$d$e$f" = 222222 ]
+ok what_is_wrong_is_refused_before_anything_is_touched $?
+
+[ -z "$(ls -d assay-crash/scratch-* 2>/dev/null)" ]
+ok no_scratch_directory_is_left $?
+
+rm -rf assay-crash
+"$assay" crash --engine skeleton --seconds 60 --out cut.json >log 2>&1 &
+pid=$!
+sleep 1
+kill -INT $pid
+wait $pid
+python3 -c 'import json; r = json.load(open("cut.json")); assert r["complete"] is False and r["lives"] > 0 and not r["failures"]' \
+    2>>log && [ ! -e assay-crash ]
+ok an_interrupt_leaves_a_valid_result_and_no_directory $?
+
+sleep 0.2
+! pgrep -f "crash --engine skeleton --seconds 60 --out cut.json" >/dev/null
+ok an_interrupt_leaves_no_process $?
+
+crash --engine skeleton --states 30 --set skeleton.buckets=16 --durability commit --threads 2 --keys 8 --ops 40
+ok options_threads_and_keys_are_taken $?
+exit $failed
