@@ -213,6 +213,15 @@ $(BUILD)/build-facts.h: FORCE
 
 $(BUILD)/results/facts.o: $(BUILD)/build-facts.h
 
+# Names of system calls by number, as this machine's headers have them.
+$(BUILD)/syscall-names.h:
+	mkdir -p $(@D)
+	echo '#include <asm/unistd.h>' | $(CC) -E -dM - | \
+	  sed -n 's/^#define __NR_\([a-z0-9_]*\) \([0-9][0-9]*\)$$/X(\2, "\1")/p' | sort > $@.new
+	mv $@.new $@
+
+$(BUILD)/harness/counting.o: $(BUILD)/syscall-names.h
+
 ## remove what was built
 clean:
 	rm -rf build build-*

@@ -4,6 +4,7 @@
 
 /* One row a command: X(name, "summary") runs command_name(). */
 #define COMMAND_LIST(X)                                                    \
+    X(bench,     "measures engines under a workload, and writes a result")         \
     X(engines,   "engines, their capabilities, tiers, limits and options") \
     X(workloads, "workload presets, one of them resolved, or the first operations of its streams") \
     X(crash,     "kills an engine again and again, and judges what is left") \
