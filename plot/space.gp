@@ -1,0 +1,2 @@
+# space.gp -- space and write amplification, memory, reopening.
+load 'bars.gp'

@@ -1,0 +1,2 @@
+# timeline.gp -- throughput over time: stalls are results.
+load 'lines.gp'
