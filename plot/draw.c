@@ -106,13 +106,13 @@ static bool write_script(const struct figure *figure, const char *templates, con
     fprintf(gp, "set loadpath '");
     for (const char *c = templates; *c; c++)
         fprintf(gp, "%s%c", *c == '\'' ? "'" : "", *c);
-    fprintf(gp, "'\nW = %d.\nH = %d.\ntitle_size = 13\n", figure->width, figure->height);
+    fprintf(gp, "'\nW = %d.\nH = %d.\n", figure->width, figure->height);
     fprintf(gp, "data = '%s.tsv'\npoints = '%s-points.tsv'\n", figure->name, figure->name);
     fwrite(figure->settings, 1, figure->settings_bytes, gp);
-    fprintf(gp, "load 'style.gp'\nface = 'sans-serif'\n"
+    fprintf(gp, "load 'style.gp'\nface = 'sans-serif'\ntitle_size = 13\n"
                 "set terminal svg size W, H dynamic noenhanced font 'sans-serif,12' background rgb 'white'\n"
                 "set output '%s.svg'\nload '%s'\nunset output\nreset\n", figure->name, figure->template);
-    fprintf(gp, "load 'style.gp'\nface = 'Sans'\n"
+    fprintf(gp, "load 'style.gp'\nface = 'Sans'\ntitle_size = 10\n"
                 "set terminal pngcairo size W*1.5, H*1.5 noenhanced font 'Sans,9' fontscale 1.5 linewidth 1.5 pointscale 1.5 "
                 "background rgb 'white'\n"
                 "set output '%s.png'\nload '%s'\nunset output\n", figure->name, figure->template);

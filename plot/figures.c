@@ -99,6 +99,21 @@ static void list_text(struct list *list, const char *text)
     list_add(list, quoted);
 }
 
+/* Text beside a tick, which gnuplot takes for a format. */
+static void list_tick_text(struct list *list, const char *text)
+{
+    char  *doubled = text_of("%s%s", text, text), *to = doubled;
+
+    for (; *text; text++) {
+        if (*text == '%')
+            *to++ = '%';
+        *to++ = *text;
+    }
+    *to = '\0';
+    list_text(list, doubled);
+    free(doubled);
+}
+
 static void list_number(struct list *list, double number)
 {
     list_add(list, text_of("%.17g", number));
@@ -443,7 +458,7 @@ static void bars_row(struct bars *bars, const struct model *model, const struct 
     }
     list_number(&bars->row_panel, (double)bars->panels);
     list_number(&bars->row_at, (double)bars->rows);
-    list_text(&bars->row_text, label);
+    list_tick_text(&bars->row_text, label);
     list_number(&bars->row_colour, (double)model_mark(model, name)->colour);
     if (value->n == 0 && light->n == 0) {
         char *note = shortened(strcmp(status, "ok") == 0 ? "not measured" : status, 44);
@@ -729,11 +744,11 @@ static const struct quantity costs[] = {
     {"load", "per_op.cpu_user_ns", "per_op.cpu_system_ns", "CPU: user, system (light)", COLUMN_NS, "CPU time per operation"},
     {"meters", "per_op.syscalls", NULL, "system calls", COLUMN_NUMBER, "system calls per operation"},
     {"meters", "per_op.allocations", NULL, "allocations", COLUMN_NUMBER, "allocations per operation"},
-    {"run", "per_op.wchar", "per_op.device_write_bytes", "written: by calls, by the device (light)", COLUMN_BYTES,
+    {"run", "per_op.wchar", "per_op.device_write_bytes", "written: by calls, by device (light)", COLUMN_BYTES,
      "bytes per operation"},
-    {"load", "per_op.wchar", "per_op.device_write_bytes", "written: by calls, by the device (light)", COLUMN_BYTES,
+    {"load", "per_op.wchar", "per_op.device_write_bytes", "written: by calls, by device (light)", COLUMN_BYTES,
      "bytes per operation"},
-    {"run", "per_op.rchar", "per_op.device_read_bytes", "read: by calls, by the device (light)", COLUMN_BYTES,
+    {"run", "per_op.rchar", "per_op.device_read_bytes", "read: by calls, by device (light)", COLUMN_BYTES,
      "bytes per operation"},
     {"run", "per_op.device_flushes", NULL, "device flushes", COLUMN_NUMBER, "flushes per operation"},
     {"load", "per_op.device_flushes", NULL, "device flushes", COLUMN_NUMBER, "flushes per operation"},
@@ -742,7 +757,7 @@ static const struct quantity costs[] = {
 static const struct quantity spaces[] = {
     {NULL, "amplification.space", NULL, "space amplification", COLUMN_NUMBER, "disk bytes by live bytes"},
     {NULL, "amplification.write_calls", "amplification.write_device",
-     "write amplification: by calls, by the device (light)", COLUMN_NUMBER, "bytes written by bytes put"},
+     "write amplification: by calls, by device (light)", COLUMN_NUMBER, "bytes written by bytes put"},
     {NULL, "space.disk_bytes", "space.peak_disk_bytes", "disk: at the end, at its peak (light)", COLUMN_BYTES, "bytes"},
     {NULL, "space.memory_peak_bytes", NULL, "resident memory at its peak", COLUMN_BYTES, "bytes"},
     {NULL, "recovery_ns", NULL, "reopening the store", COLUMN_NS, "time"},
@@ -809,7 +824,7 @@ static void make_quantities(struct figures *figures, const struct model *model, 
     }
     fclose(words);
     n = n_text(&bars);
-    bars_end(&bars, "first quantity", "second quantity of the panel's title (light)");
+    bars_end(&bars, "what a title names first", "what it names second");
     figure->caption = text_of("%s; %s; %s.%s%s%s", n, experiment->setting, host, *left_out ? " Not drawn: " : "", left_out,
                               *left_out ? "." : "");
     figure->alt = text_of("Horizontal bars, %zu panels, %zu engines each: %s of %s. The table below has the numbers.",
@@ -849,13 +864,13 @@ static void curves_panel(struct curves *curves, const char *title)
     free(text);
 }
 
-static void curves_series(struct curves *curves, const struct mark *mark)
+static void curves_series(struct curves *curves, const struct mark *mark, bool dashes)
 {
     curves->series++;
     list_number(&curves->series_panel, (double)curves->panels);
     list_number(&curves->series_colour, (double)mark->colour);
     list_number(&curves->series_point, mark->point);
-    list_number(&curves->series_dash, mark->dash);
+    list_number(&curves->series_dash, dashes ? mark->dash : 1);
 }
 
 static void curves_point(struct curves *curves, size_t round, double x, double y, bool mark)
@@ -876,13 +891,21 @@ static void curves_point(struct curves *curves, size_t round, double x, double y
         curves->y_least = y;
 }
 
+/* To 1, 2 or 5 times a power of ten. */
+static double round_down(double x)
+{
+    double tens = pow(10, floor(log10(x))), first = x / tens;
+
+    return (first >= 5 ? 5 : first >= 2 ? 2 : 1) * tens;
+}
+
 static void curves_panel_end(struct curves *curves, bool logarithmic)
 {
     double least = curves->y_least, most = curves->y_most, x = curves->x_most;
 
     if (logarithmic) {
-        least = isfinite(least) && least >= 1 ? pow(10, floor(log10(least))) : 1;
-        most  = most > 0 ? pow(10, ceil(log10(most * 1.01))) : 10;
+        least = isfinite(least) && least >= 1 ? round_down(least) : 1;
+        most  = most > 0 ? most * 1.3 : 10;
         x     = x > 10 ? x * 1.3 : 13;
     } else {
         least = 0;
@@ -929,9 +952,9 @@ static void curves_end(struct curves *curves, const struct model *model, const j
     list_write(&curves->series_colour, figure->gp, "series_colour");
     list_write(&curves->series_point, figure->gp, "series_point");
     list_write(&curves->series_dash, figure->gp, "series_dash");
-    fprintf(figure->gp, "legend_px = %g\nlegend_columns = %zu\n", legend_px, legend_columns);
+    fprintf(figure->gp, "legend_px = %g\nlegend_columns = %zu\nlegend_count = %zu\n", legend_px, legend_columns, count);
     grid_write(figure, curves->panels, columns, panel_px, 62,
-               14 + 18.0 * (double)((count + legend_columns - 1) / legend_columns));
+               (count ? 14 : 0) + 18.0 * (double)((count + legend_columns - 1) / legend_columns));
 }
 
 /* Latency. */
@@ -1106,7 +1129,7 @@ static void latency_panel(struct curves *curves, const struct model *model, cons
         struct pool pool = pool_of(root, text_at(engine, "name"), step, side, kind);
 
         if (pool.samples > 0) {
-            curves_series(curves, model_mark(model, text_at(engine, "name")));
+            curves_series(curves, model_mark(model, text_at(engine, "name")), true);
             spectrum(curves, &pool);
             latency_row(&curves->figure->table, &pool, place, kind, engine);
         }
@@ -1260,7 +1283,7 @@ static void make_time(struct figures *figures, const struct model *model, const 
                 if (!begun)
                     curves_panel(&curves, title);
                 begun = true;
-                curves_series(&curves, model_mark(model, text_at(engine, "name")));
+                curves_series(&curves, model_mark(model, text_at(engine, "name")), false);
                 time_series(&curves, at, phase, text_at(engine, "name"),
                             (size_t)json_integer_value(json_object_get(cell, "round")));
             }
@@ -1272,7 +1295,7 @@ static void make_time(struct figures *figures, const struct model *model, const 
     }
     fputs("x_is_percentile = 0\nsymbols = 0\nline_width = 1.1\nx_title = 'seconds since the phase began'\n"
           "y_title = 'ops/s'\n", figure->gp);
-    curves_end(&curves, model, engines, curves.panels > 1 ? 2 : 1, 175);
+    curves_end(&curves, model, NULL, curves.panels > 1 ? 2 : 1, 175); /* the panels' titles name the engines */
     figure->caption = text_of("Operations per second in each interval, one line a round, failed rounds included; %s; %s. "
                               "Each panel has its own axis, from zero.", experiment->setting, host);
     figure->alt = text_of("Operations per second over time, %zu panels, one line a round. The table below has the slowest, "

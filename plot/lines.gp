@@ -11,7 +11,7 @@ do for [p = 1:panels] {
     unset label
     unset arrow
     if (p == 1) {
-        do for [i = 1:|legend_text|] {
+        do for [i = 1:legend_count] {
             x0 = 14 + ((i - 1) % legend_columns)*legend_px
             y  = 1 - (15. + 18*((i - 1)/legend_columns))/H
             set arrow i from screen x0/W, screen y to screen (x0 + 34)/W, screen y nohead lc rgb legend_colour[i] dt legend_dash[i] lw 2 front
@@ -24,12 +24,12 @@ do for [p = 1:panels] {
     if (x_is_percentile) {
         set logscale x 10
         set xrange [1:panel_x_most[p]]
-        set xtics ("0" 1, "50 %" 2, "90 %" 10, "99 %" 100, "99.9 %" 1e3, "99.99 %" 1e4, "99.999 %" 1e5, "99.9999 %" 1e6, "99.99999 %" 1e7)
+        set xtics ("0" 1, "50 %%" 2, "90 %%" 10, "99 %%" 100, "99.9 %%" 1e3, "99.99 %%" 1e4, "99.999 %%" 1e5, "99.9999 %%" 1e6, "99.99999 %%" 1e7)
         set logscale y 10
         set yrange [panel_y_least[p]:panel_y_most[p]]
         set ytics ()
         do for [e = 0:12] { do for [m in "1 2 5"] { v = m*10.**e
-            if (v >= panel_y_least[p] && v <= panel_y_most[p] && (m eq "1" || panel_y_most[p]/panel_y_least[p] < 60)) { set ytics add (time(v) v) } } }
+            if (v >= panel_y_least[p] && v <= panel_y_most[p] && (m eq "1" || panel_y_most[p]/panel_y_least[p] < 60)) { set ytics add (ns_text(v) v) } } }
     } else {
         unset logscale
         set xrange [0:panel_x_most[p]]

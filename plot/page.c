@@ -55,7 +55,7 @@ static const char style[] =
     "border-color:#e59a6b;font-weight:600}.open{color:#4d5660;background:#f3f4f6;border-color:#c4cad1}"
     ".none{color:#4d5660;background:#fff;border-color:#d8dde3}"
     ".warnings{border:1px solid #e0a800;border-left-width:6px;background:#fff8e1;border-radius:6px;padding:.7rem 1rem;"
-    "margin:1.2rem 0}.warnings h3{margin:0 0 .2rem}.warnings ul{margin:.3rem 0;padding-left:1.2rem}"
+    "margin:1.2rem 0}.warnings h2{margin:0 0 .2rem;padding:0;border:0}p.warnings{max-width:none}.warnings ul{margin:.3rem 0;padding-left:1.2rem}"
     ".warnings li{overflow-wrap:anywhere}"
     "details{margin:.5rem 0}summary{cursor:pointer;font-size:.9rem;color:#0b5cad}"
     ".files{font-size:.87rem}"
@@ -136,6 +136,21 @@ static void write_scalars(FILE *html, const char *head, const json_t *object)
         text(html, plain ? plain : "");
         comma = ", ";
         free(plain);
+    }
+    fputs("</td></tr>\n", html);
+}
+
+static void write_list(FILE *html, const char *head, const json_t *words)
+{
+    json_t *word;
+    size_t  i;
+
+    if (json_array_size(words) == 0)
+        return;
+    fprintf(html, "<tr><th scope=\"row\">%s</th><td>", head);
+    json_array_foreach(words, i, word) {
+        fputs(i ? ", " : "", html);
+        text(html, json_string_value(word) ? json_string_value(word) : "");
     }
     fputs("</td></tr>\n", html);
 }
@@ -231,7 +246,7 @@ static void write_experiment(FILE *html, const struct experiment *experiment)
           "<tbody>\n", html);
     write_scalars(html, "Workload", workload);
     write_scalars(html, "Settings", json_object_get(root, "settings"));
-    write_scalars(html, "Stream hash", json_pack("{s:O?}", "opstream_xxh3", json_object_get(root, "opstream_xxh3")));
+    write_list(html, "Stream hashes", json_object_get(root, "opstream_xxh3"));
     fputs("</tbody></table></div></details>\n", html);
     write_engines(html, json_object_get(root, "engines"));
 }
@@ -297,9 +312,9 @@ static void compare(json_t *warnings, const json_t *first, const json_t *other)
         warn(warnings, "", "the results on this page come from different builds: compare within a file only");
 }
 
-static void write_warnings(FILE *html, const struct model *model)
+static json_t *warnings_of(const struct model *model)
 {
-    json_t *warnings = json_array(), *line;
+    json_t *warnings = json_array();
     size_t  i;
 
     for (i = 0; i < model->experiment_count; i++) {
@@ -313,16 +328,23 @@ static void write_warnings(FILE *html, const struct model *model)
     }
     for (i = 0; i < model->crash_count; i++)
         collect(warnings, model->crashes[i].path, model->crashes[i].root);
-    if (json_array_size(warnings) > 0) {
-        fputs("<section class=\"warnings\" id=\"warnings\"><h3>⚠ Reasons for doubt</h3><ul>\n", html);
-        json_array_foreach(warnings, i, line) {
-            fputs("<li>", html);
-            text(html, json_string_value(line));
-            fputs("</li>\n", html);
-        }
-        fputs("</ul></section>\n", html);
+    return warnings;
+}
+
+static void write_warnings(FILE *html, const json_t *warnings)
+{
+    json_t *line;
+    size_t  i;
+
+    if (json_array_size(warnings) == 0)
+        return;
+    fputs("<section class=\"warnings\" id=\"warnings\"><h2>⚠ Reasons for doubt</h2><ul>\n", html);
+    json_array_foreach(warnings, i, line) {
+        fputs("<li>", html);
+        text(html, json_string_value(line));
+        fputs("</li>\n", html);
     }
-    json_decref(warnings);
+    fputs("</ul></section>\n", html);
 }
 
 static bool write_figure(FILE *html, const struct figure *figure, const char *dir)
@@ -348,11 +370,6 @@ static bool write_figure(FILE *html, const struct figure *figure, const char *di
     fputs("</p>\n</figure>\n", html);
     free(svg);
     return true;
-}
-
-static const json_t *first_of(const json_t *failure, const char *key)
-{
-    return json_object_get(failure, key);
 }
 
 static void write_failures(FILE *html, const struct model *model)
@@ -382,9 +399,9 @@ static void write_failures(FILE *html, const struct model *model)
             text(html, text_at(failure, "verdict"));
             fputs("</span> ", html);
             for (size_t k = 0; k < sizeof keys / sizeof *keys; k++) {
-                const char *words = json_string_value(first_of(failure, keys[k]));
+                const char *words = text_at(failure, keys[k]);
 
-                if (!words || !*words)
+                if (!*words)
                     continue;
                 fprintf(html, "<small>%s</small> ", keys[k]);
                 text(html, words);
@@ -458,7 +475,8 @@ static bool write_side_table(const struct table *table, const char *dir, const c
 
 static bool write_body(FILE *html, const struct model *model, const struct figures *figures, const char *dir)
 {
-    struct column *columns = NULL;
+    struct column *columns  = NULL;
+    json_t        *warnings = warnings_of(model);
     struct table   table;
     bool           good = true;
 
@@ -467,6 +485,9 @@ static bool write_body(FILE *html, const struct model *model, const struct figur
                   "its files beside this page.</p>\n", model->experiment_count, model->experiment_count == 1 ? "" : "s",
             model->crash_count, model->crash_count == 1 ? "" : "s");
     write_nav(html, model, figures);
+    if (json_array_size(warnings) > 0)
+        fprintf(html, "<p class=\"warnings\">⚠ <a href=\"#warnings\">%zu reason%s for doubt</a> came with these results.</p>\n",
+                json_array_size(warnings), json_array_size(warnings) == 1 ? "" : "s");
     fputs("</header>\n<main>\n<section id=\"run\"><h2>What was run</h2>\n", html);
     for (size_t i = 0; i < model->experiment_count; i++)
         write_experiment(html, &model->experiments[i]);
@@ -497,7 +518,8 @@ static bool write_body(FILE *html, const struct model *model, const struct figur
         table_clear(&table);
         free(columns);
     }
-    write_warnings(html, model);
+    write_warnings(html, warnings);
+    json_decref(warnings);
     fputs("</main>\n", html);
     return good;
 }

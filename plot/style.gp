@@ -17,11 +17,11 @@ ink   = "#222222"
 muted = "#666666"
 
 # Numbers as people read them.
-trim(x)  = sprintf("%.3g", x)
-si(x)    = x == 0 ? "0" : x < 999.5 ? trim(x) : x < 999.5e3 ? trim(x/1e3) . " k" : x < 999.5e6 ? trim(x/1e6) . " M" : trim(x/1e9) . " G"
-time(x)  = x == 0 ? "0" : x < 999.5 ? trim(x) . " ns" : x < 999.5e3 ? trim(x/1e3) . " µs" : x < 999.5e6 ? trim(x/1e6) . " ms" : trim(x/1e9) . " s"
-bytes(x) = x == 0 ? "0" : x < 1000 ? trim(x) . " B" : x < 1000*1024. ? trim(x/1024.) . " KiB" : x < 1000*1048576. ? trim(x/1048576.) . " MiB" : trim(x/1073741824.) . " GiB"
-shown(kind, x) = kind eq "ns" ? time(x) : kind eq "bytes" ? bytes(x) : si(x)
+digits(x)  = sprintf("%.3g", x)
+si(x)    = x == 0 ? "0" : x < 999.5 ? digits(x) : x < 999.5e3 ? digits(x/1e3) . " k" : x < 999.5e6 ? digits(x/1e6) . " M" : digits(x/1e9) . " G"
+ns_text(x)  = x == 0 ? "0" : x < 999.5 ? digits(x) . " ns" : x < 999.5e3 ? digits(x/1e3) . " µs" : x < 999.5e6 ? digits(x/1e6) . " ms" : digits(x/1e9) . " s"
+bytes_text(x) = x == 0 ? "0" : x < 1000 ? digits(x) . " B" : x < 1000*1024. ? digits(x/1024.) . " KiB" : x < 1000*1048576. ? digits(x/1048576.) . " MiB" : digits(x/1073741824.) . " GiB"
+shown(kind, x) = kind eq "ns" ? ns_text(x) : kind eq "bytes" ? bytes_text(x) : si(x)
 
 # A step that gives about `parts` round ticks up to `most`.
 base_of(kind, most) = kind eq "bytes" && most >= 1024 ? 1024.**floor(log(most)/log(1024.)) : 1.
