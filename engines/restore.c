@@ -1,9 +1,10 @@
 /*
  * restore.c -- a store from a snapshot stream, the same way for every engine: through its own puts.
  *
- * kv_restore builds the store in DIR.restoring, beside its place, syncs it, and renames it into place.  So DIR holds the
- * whole store or what it held before, after a bad stream, a full disk or a crash.  What a crash leaves in DIR.restoring
- * is removed by the next restore to the same place; a lock on that directory tells a leftover from work in progress.
+ * kv_restore builds the store in DIR.restoring/store, beside its place, syncs it, and renames it into place.  So DIR holds
+ * the whole store or what it held before, after a bad stream, a full disk or a crash.  What a crash leaves in
+ * DIR.restoring is removed by the next restore to the same place; a lock on that directory tells a leftover from work in
+ * progress.
  */
 #include "engines/engine.h"
 
@@ -133,48 +134,53 @@ static kv_status sync_parent(char *dir)
     return file_sync_dir(dir);
 }
 
+/* Ours to free; NULL: no memory. */
+static char *without_slashes(const char *path)
+{
+    char *copy = strdup(path);
+
+    for (size_t size = copy ? strlen(copy) : 0; size > 1 && copy[size - 1] == '/'; size--)
+        copy[size - 1] = '\0';
+    return copy;
+}
+
 kv_status kv_restore(const struct kv_engine *engine, const struct kv_config *config, int fd)
 {
-    char     *dir = NULL, *building = NULL;
+    char     *dir = NULL, *beside = NULL, *building = NULL;
     int       lock = -1;
-    bool      taken = false;
     kv_status status;
 
     if (!(engine->can & KV_DURABLE))
         return kv_fail(KV_UNSUPPORTED, "engine %s keeps nothing on disk: load the snapshot into an open store", engine->name);
     if (!config->dir || !*config->dir)
         return kv_fail(KV_INVALID, "engine %s needs a directory", engine->name);
-    if (!(dir = strdup(config->dir)) || !(building = malloc(strlen(dir) + sizeof ".restoring"))) {
+    if (!(dir = without_slashes(config->dir)) || asprintf(&beside, "%s.restoring", dir) < 0 ||
+        asprintf(&building, "%s.restoring/store", dir) < 0) {
         status = kv_fail(KV_NO_MEMORY, "no memory for a path");
         goto out;
     }
-    for (size_t size = strlen(dir); size > 1 && dir[size - 1] == '/'; size--)
-        dir[size - 1] = '\0';
-    sprintf(building, "%s.restoring", dir);
     if ((status = check_place(dir)) != KV_OK)
         goto out;
-    if ((status = take_directory(building, &lock)) != KV_OK)
+    if ((status = take_directory(beside, &lock)) != KV_OK)
         goto out;
-    taken = true;
     if ((status = build(engine, config, building, fd)) != KV_OK)
         goto out;
     if (rename(building, dir) != 0) {
         status = kv_fail_errno("rename %s to %s", building, dir);
         goto out;
     }
-    taken = false;
     status = sync_parent(dir);
 out:
-    if (taken) {
+    if (lock >= 0) {
         char why[FAIL_BYTES_MAX];
         snprintf(why, sizeof why, "%s", fail_text());
-        if (empty_directory(AT_FDCWD, building) == KV_OK)
-            rmdir(building);
+        if (empty_directory(AT_FDCWD, beside) == KV_OK)
+            rmdir(beside);
         fail_set("%s", why);
-    }
-    if (lock >= 0)
         close(lock);
+    }
     free(building);
+    free(beside);
     free(dir);
     return status;
 }
