@@ -117,41 +117,66 @@ static uint64_t sequential_at(const struct keys *keys, uint64_t position)
     return keys->thread + position % share * keys->threads;
 }
 
-void keys_draw(struct keys *keys, uint64_t *out, size_t stride, size_t count)
+/* Ranks (0 the hottest) where permuted, else key numbers. */
+static void draw_block(struct keys *keys, uint64_t *out, uint32_t count)
 {
     struct rng rng = keys->rng; /* in registers while the loop runs */
-    char      *at = (char *)out, *end = at + count * stride;
 
-#define EACH_DRAW(draw)                                   \
-    for (; at < end; at += stride) {                      \
-        uint64_t number = (draw);                         \
-        memcpy(at, &number, sizeof number);               \
-    }
     switch (keys->distribution.kind) {
     case DISTRIBUTION_UNIFORM:
-        EACH_DRAW(rng_below(&rng, keys->records));
+        for (uint32_t i = 0; i < count; i++)
+            out[i] = rng_below(&rng, keys->records);
         break;
     case DISTRIBUTION_ZIPFIAN:
         if (keys->distribution.ycsb_compat)
-            EACH_DRAW(ycsb_hash(ycsb_rank(&rng)) % keys->records)
+            for (uint32_t i = 0; i < count; i++)
+                out[i] = ycsb_hash(ycsb_rank(&rng)) % keys->records;
         else
-            EACH_DRAW(permute_of(&keys->permute, zipf_draw(&keys->zipf, &rng) - 1));
+            for (uint32_t i = 0; i < count; i++)
+                out[i] = zipf_draw(&keys->zipf, &rng) - 1;
         break;
     case DISTRIBUTION_HOTSET:
-        EACH_DRAW(permute_of(&keys->permute, draw_hotset(keys, &rng, keys->position++)));
+        for (uint32_t i = 0; i < count; i++)
+            out[i] = draw_hotset(keys, &rng, keys->position + i);
         break;
     case DISTRIBUTION_SEQUENTIAL:
-        EACH_DRAW(sequential_at(keys, keys->position++));
+        for (uint32_t i = 0; i < count; i++)
+            out[i] = sequential_at(keys, keys->position + i);
         break;
     case DISTRIBUTION_EXPONENTIAL:
-        EACH_DRAW(permute_of(&keys->permute, draw_exponential(keys, &rng)));
+        for (uint32_t i = 0; i < count; i++)
+            out[i] = draw_exponential(keys, &rng);
         break;
     case DISTRIBUTION_LATEST:
     case DISTRIBUTION_KINDS:
         __builtin_unreachable();
     }
-#undef EACH_DRAW
+    keys->position += count;
     keys->rng = rng;
+}
+
+static bool is_permuted(const struct distribution *distribution)
+{
+    return (distribution->kind == DISTRIBUTION_ZIPFIAN && !distribution->ycsb_compat) ||
+           distribution->kind == DISTRIBUTION_HOTSET || distribution->kind == DISTRIBUTION_EXPONENTIAL;
+}
+
+void keys_draw(struct keys *keys, uint64_t *out, size_t stride, size_t count)
+{
+    uint64_t block[PERMUTE_BLOCK];
+    bool     permuted = is_permuted(&keys->distribution);
+    char    *at = (char *)out;
+
+    while (count) {
+        uint32_t now = count < PERMUTE_BLOCK ? (uint32_t)count : PERMUTE_BLOCK;
+
+        draw_block(keys, block, now);
+        if (permuted)
+            permute_block(&keys->permute, block, now);
+        for (uint32_t i = 0; i < now; i++, at += stride)
+            memcpy(at, &block[i], sizeof *block);
+        count -= now;
+    }
 }
 
 bool keys_draw_latest(struct keys *keys, uint64_t inserts, uint64_t *out)

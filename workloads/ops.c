@@ -10,9 +10,6 @@
 
 #include <stdlib.h>
 
-#define XXH_INLINE_ALL
-#include <xxhash.h>
-
 #include "common/fail.h"
 #include "workloads/key.h"
 #include "workloads/keys.h"
@@ -42,15 +39,13 @@ struct ops {
     uint32_t     fixed_random_bytes;
 
     struct op   *block;
+    uint32_t    *writer;      /* positions in the block of the operations that carry a value */
     char        *key_arena, *value_arena;
-    size_t       block_count; /* room in block and key_arena, in operations */
+    size_t       block_count; /* room in block, writer and key_arena, in operations */
     size_t       value_bytes; /* room in value_arena */
 };
 
-static bool writes_value(enum op_kind kind)
-{
-    return kind == OP_UPDATE || kind == OP_INSERT || kind == OP_RMW;
-}
+static const uint8_t writes_value[OP_KINDS] = {[OP_UPDATE] = 1, [OP_INSERT] = 1, [OP_RMW] = 1};
 
 struct ops *ops_new(const struct workload *workload, uint32_t thread)
 {
@@ -84,6 +79,7 @@ void ops_free(struct ops *ops)
     keys_free(&ops->keys);
     zipf_free(&ops->size_zipf);
     free(ops->block);
+    free(ops->writer);
     free(ops->key_arena);
     free(ops->value_arena);
     free(ops);
@@ -127,10 +123,12 @@ static bool reserve_block(struct ops *ops, size_t count)
     if (count <= ops->block_count)
         return true;
     free(ops->block);
+    free(ops->writer);
     free(ops->key_arena);
     ops->block       = malloc(count * sizeof *ops->block);
+    ops->writer      = malloc(count * sizeof *ops->writer);
     ops->key_arena   = malloc(count * key_room(ops->workload));
-    ops->block_count = ops->block && ops->key_arena ? count : 0;
+    ops->block_count = ops->block && ops->writer && ops->key_arena ? count : 0;
     if (!ops->block_count)
         fail_set("no memory for a block of %zu operations", count);
     return ops->block_count != 0;
@@ -155,7 +153,7 @@ static void draw_kinds(struct ops *ops, struct op *block, size_t count)
 
     if (last == 0) {
         for (size_t i = 0; i < count; i++)
-            block[i].kind = ops->kind[0];
+            block[i] = (struct op){.kind = ops->kind[0]};
         return;
     }
     for (size_t i = 0; i < count; i++) {
@@ -164,7 +162,7 @@ static void draw_kinds(struct ops *ops, struct op *block, size_t count)
 
         for (uint32_t j = 0; j < last; j++)
             row += random >= ops->kind_end[j];
-        block[i].kind = ops->kind[row];
+        block[i] = (struct op){.kind = ops->kind[row]};
     }
     ops->kind_rng = rng;
 }
@@ -213,36 +211,45 @@ static uint32_t draw_size(const struct ops *ops, struct rng *rng)
     }
 }
 
-/* Sizes first, because the arena must not move once a value lies in it. */
+/* The writers' positions first: reads and writes in random order would make each loop guess wrong half of the time.  Then the
+ * sizes, because the arena must not move once a value lies in it. */
 static bool make_values(struct ops *ops, struct op *block, size_t count, uint64_t sequence, struct rng *sizes)
 {
     const struct workload *workload = ops->workload;
-    size_t                 bytes    = 64; /* the last value's fill may write this far past it */
+    size_t                 bytes = 64, writers = 0; /* the last value's fill may write this far past it */
+    uint32_t               random_bytes = ops->fixed_random_bytes;
     char                  *at;
 
     for (size_t i = 0; i < count; i++) {
-        block[i].value.size = writes_value(block[i].kind) ? draw_size(ops, sizes) : 0;
-        bytes += (block[i].value.size + 7) & ~(size_t)7;
+        ops->writer[writers] = (uint32_t)i;
+        writers += writes_value[block[i].kind];
+    }
+    for (size_t i = 0; i < writers; i++) {
+        struct op *op = &block[ops->writer[i]];
+
+        op->value.size = draw_size(ops, sizes);
+        bytes += (op->value.size + 7) & ~(size_t)7;
     }
     if (!reserve_values(ops, bytes))
         return false;
     at = ops->value_arena;
-    for (size_t i = 0; i < count; i++) {
-        uint32_t size = (uint32_t)block[i].value.size;
+    for (size_t i = 0; i < writers; i++) {
+        struct op *op   = &block[ops->writer[i]];
+        uint32_t   size = (uint32_t)op->value.size;
 
-        block[i].value.data = at;
-        if (size >= VALUE_BYTES_FULL)
-            value_fill(at, size,
-                       workload->value_size == SIZE_FIXED ? ops->fixed_random_bytes
-                                                          : value_random_bytes(size, workload->compressibility),
-                       block[i].key, ops->thread, sequence + i);
-        else if (size)
-            value_make(at, size, block[i].key, ops->thread, sequence + i, workload->compressibility);
+        op->value.data = at;
+        if (size >= VALUE_BYTES_FULL) {
+            if (workload->value_size != SIZE_FIXED)
+                random_bytes = value_random_bytes(size, workload->compressibility);
+            value_fill(at, size, random_bytes, op->key, ops->thread, sequence + ops->writer[i], false);
+        } else {
+            value_make(at, size, op->key, ops->thread, sequence + ops->writer[i], workload->compressibility);
+        }
         at += (size + 7) & ~UINT32_C(7);
     }
     at = ops->value_arena;
-    for (size_t i = 0; i < count; i++) {
-        uint32_t size = (uint32_t)block[i].value.size;
+    for (size_t i = 0; i < writers; i++) {
+        uint32_t size = (uint32_t)block[ops->writer[i]].value.size;
 
         if (size >= VALUE_BYTES_FULL)
             value_seal(at, size);
@@ -253,11 +260,9 @@ static bool make_values(struct ops *ops, struct op *block, size_t count, uint64_
 
 static void draw_scans(struct ops *ops, struct op *block, size_t count)
 {
-    bool scans = ops->workload->phases[ops->phase].mix[OP_SCAN] > 0;
-
+    if (ops->workload->phases[ops->phase].mix[OP_SCAN] <= 0)
+        return;
     for (size_t i = 0; i < count; i++)
-        block[i].scan_records = 0;
-    for (size_t i = 0; scans && i < count; i++)
         if (block[i].kind == OP_SCAN)
             block[i].scan_records = 1 + (uint32_t)rng_below(&ops->scan_rng, ops->workload->scan_records_max);
 }

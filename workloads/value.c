@@ -10,81 +10,12 @@
  * 1 byte              A check of the key alone: every write of a key writes the same byte.
  * 0 bytes             Always good.
  *
- * Fill: the first part cannot be compressed, the rest is zeros.  What a compressor spends on the run of zeros (LZ4: about 5
- * bytes) is taken off the first part, so that the ratio comes out as asked.
+ * Fill: the first part cannot be compressed, the rest is zeros.  What a compressor spends on the run of zeros, less
+ * what it gains on the head, is taken off the first part, so that the ratio comes out as asked.
  */
 #include "workloads/value.h"
 
-#define XXH_INLINE_ALL
-#include <xxhash.h>
-
-#include "common/rng.h"
 #include "workloads/value_fill.h"
-
-static uint32_t key_hash(slice key)
-{
-    return (uint32_t)XXH3_64bits(key.data, key.size);
-}
-
-uint32_t value_random_bytes(uint32_t size, double compressibility)
-{
-    double plain = (double)size * (1 - compressibility);
-
-    if (compressibility <= 0)
-        return size - VALUE_BYTES_FULL;
-    plain -= VALUE_BYTES_FULL + 5;
-    return plain <= 0 ? 0 : plain >= size - VALUE_BYTES_FULL ? size - VALUE_BYTES_FULL : (uint32_t)plain;
-}
-
-/* One 64-byte row of the fill: 8 words that no compressor relates to the rows before. */
-static inline void fill_row(void *out, uint64_t random)
-{
-    static const uint64_t pattern[8] = {
-        UINT64_C(0x9e3779b97f4a7c15), UINT64_C(0xbf58476d1ce4e5b9), UINT64_C(0x94d049bb133111eb),
-        UINT64_C(0xd1342543de82ef95), UINT64_C(0x2545f4914f6cdd1d), UINT64_C(0xda942042e4dd58b5),
-        UINT64_C(0xaef17502108ef2d9), UINT64_C(0x632be59bd9b4e019),
-    };
-    uint64_t row[8];
-
-    for (int i = 0; i < 8; i++)
-        row[i] = pattern[i] ^ random;
-    memcpy(out, row, sizeof row);
-}
-
-static inline void fill(char *out, uint32_t size, uint32_t random_bytes, slice key, uint32_t writer, uint64_t sequence,
-                        bool exact)
-{
-    uint64_t head   = (uint64_t)writer << 32 | key_hash(key);
-    uint64_t random = rng_mix(sequence + UINT64_C(0x9e3779b97f4a7c15) * ((uint64_t)writer + 1));
-    uint32_t at     = VALUE_BYTES_FULL, random_end = VALUE_BYTES_FULL + random_bytes;
-
-    memcpy(out + 8, &head, 8);
-    memcpy(out + 16, &sequence, 8);
-    for (; at < random_end; at += 64) {
-        if (exact && size - at < 64) {
-            char row[64];
-            fill_row(row, random);
-            memcpy(out + at, row, size - at);
-        } else {
-            fill_row(out + at, random);
-        }
-        random = (random << 23 | random >> 41) * UINT64_C(0xd1342543de82ef95);
-    }
-    if (random_end < size)
-        memset(out + random_end, 0, size - random_end);
-}
-
-void value_fill(void *out, uint32_t size, uint32_t random_bytes, slice key, uint32_t writer, uint64_t sequence)
-{
-    fill(out, size, random_bytes, key, writer, sequence, false);
-}
-
-void value_seal(void *out, uint32_t size)
-{
-    uint64_t check = XXH3_64bits((char *)out + 8, size - 8);
-
-    memcpy(out, &check, 8);
-}
 
 static uint32_t small_check_bytes(uint32_t size)
 {
@@ -120,7 +51,7 @@ void value_make(void *out, uint32_t size, slice key, uint32_t writer, uint64_t s
         make_small(out, size, key, writer, sequence);
         return;
     }
-    fill(out, size, value_random_bytes(size, compressibility), key, writer, sequence, true);
+    value_fill(out, size, value_random_bytes(size, compressibility), key, writer, sequence, true);
     value_seal(out, size);
 }
 
@@ -142,7 +73,7 @@ enum value_verdict value_check(slice key, slice value)
     if (key.size == 0)
         return VALUE_GOOD;
     memcpy(&of_key, bytes + 8, 4);
-    return of_key == key_hash(key) ? VALUE_GOOD : VALUE_OF_ANOTHER_KEY;
+    return of_key == value_key_hash(key) ? VALUE_GOOD : VALUE_OF_ANOTHER_KEY;
 }
 
 bool value_origin(slice value, uint32_t *writer, uint64_t *sequence)

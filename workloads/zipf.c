@@ -12,7 +12,14 @@
 
 bool zipf_accepts(double exponent, uint64_t first, uint64_t rank, uint64_t fraction)
 {
-    return (double)fraction * 0x1p-64 < pow((double)rank / (double)first, -exponent);
+    double x = (double)(rank - first) / (double)first, share = (double)fraction * 0x1p-64;
+
+    /* Taylor's series of (1 + x)^-exponent alternates, so it is bounded by its first terms: a power is hardly ever needed. */
+    if (share < 1 - exponent * x)
+        return true;
+    if (share >= 1 - exponent * x * (1 - (exponent + 1) / 2 * x))
+        return false;
+    return share < pow(1 + x, -exponent);
 }
 
 /* Buckets of one rank up to 2^5, then sixteen an octave. */

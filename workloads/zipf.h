@@ -4,7 +4,7 @@
  * Ranks lie in buckets, sixteen an octave, so that within a bucket the probability hardly falls.  A draw picks a bucket by an
  * alias table (Walker 1977, Vose 1991) over width * first^-exponent, then a rank in it, and rejects by rank^-exponent /
  * first^-exponent.  That is rejection under a staircase: no sum over the ranks is needed, any exponent >= 0 will do (0, 1 and
- * above 1 too), and a power is computed only for the few draws that a lower bound does not accept at once.  The table has
+ * above 1 too), and a power is computed only for the few draws that lie between two bounds.  The table has
  * 16 log2 n rows.  Rejection-inversion (Hörmann and Derflinger 1996) gives the same distribution at three times the price; the
  * tests hold one against the other.
  */
@@ -43,10 +43,12 @@ static inline uint64_t zipf_draw_below(const struct zipf *zipf, struct rng *rng,
 {
     for (;;) {
         unsigned __int128         choice = (unsigned __int128)rng_u64(rng) * zipf->count;
-        const struct zipf_bucket *bucket = &zipf->bucket[(uint64_t)(choice >> 64)];
-        uint64_t                  random = rng_u64(rng), rank, fraction;
+        uint64_t                  row = (uint64_t)(choice >> 64), random = rng_u64(rng), rank, fraction;
+        const struct zipf_bucket *bucket = &zipf->bucket[row];
 
-        bucket   = (uint64_t)choice < bucket->threshold ? bucket : &zipf->bucket[bucket->alias];
+        /* Arithmetic instead of a branch, which would be guessed wrong in every third draw. */
+        row ^= (row ^ bucket->alias) & -(uint64_t)((uint64_t)choice >= bucket->threshold);
+        bucket   = &zipf->bucket[row];
         rank     = bucket->first + ((random >> 1) >> (63 - bucket->shift));
         fraction = random << bucket->shift;
         if (__builtin_expect(fraction >> 32 < bucket->sure, 1) ||
