@@ -1,6 +1,7 @@
 #include "common/units.h"
 
 #include <errno.h>
+#include <float.h>
 #include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
@@ -62,21 +63,22 @@ static bool parse(const char *text, const struct unit *units, const char *like, 
 
 static bool parse_whole(const char *text, const struct unit *units, const char *like, uint64_t *out)
 {
-    double number;
-    char  *end;
+    double             number;
+    char              *end;
+    unsigned long long plain;
 
-    /* Plain digits are read as integers, because a double holds only 53 bits of them. */
+    /* Whole digits are multiplied as integers, because a double holds only 53 bits of them. */
     errno = 0;
-    if (text[0] >= '0' && text[0] <= '9') {
-        unsigned long long plain = strtoull(text, &end, 10);
-        if (*end == '\0' && units[0].suffix[0] == '\0') {
-            if (errno == ERANGE) {
-                fail_set("\"%s\" is too large", text);
-                return false;
-            }
-            *out = plain;
+    plain = text[0] >= '0' && text[0] <= '9' ? strtoull(text, &end, 10) : 0;
+    while (text[0] >= '0' && text[0] <= '9' && *end == ' ')
+        end++;
+    for (const struct unit *u = units; text[0] >= '0' && text[0] <= '9' && u->suffix; u++) {
+        if (strcmp(end, u->suffix) != 0)
+            continue;
+        if (errno != ERANGE && !__builtin_mul_overflow((uint64_t)plain, (uint64_t)u->factor, out))
             return true;
-        }
+        fail_set("\"%s\" is too large", text);
+        return false;
     }
     if (!parse(text, units, like, &number))
         return false;
@@ -84,11 +86,12 @@ static bool parse_whole(const char *text, const struct unit *units, const char *
         fail_set("\"%s\" is too large", text);
         return false;
     }
-    if (number != floor(number)) {
+    /* 1.005s is whole in ns, though 1.005 is not quite 1.005 in binary. */
+    if (fabs(number - nearbyint(number)) > number * 4 * DBL_EPSILON) {
         fail_set("\"%s\" is not a whole number", text);
         return false;
     }
-    *out = (uint64_t)number;
+    *out = (uint64_t)nearbyint(number);
     return true;
 }
 
