@@ -1,5 +1,6 @@
 #include "common/words.h"
 
+#include <stdint.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -12,7 +13,7 @@ static size_t distance(const char *a, const char *b)
     size_t a_size = strlen(a), b_size = strlen(b);
 
     if (a_size > WORD_BYTES_MAX || b_size > WORD_BYTES_MAX)
-        return WORD_BYTES_MAX;
+        return SIZE_MAX; /* near nothing */
     for (size_t j = 0; j <= b_size; j++)
         rows[0][j] = j;
     for (size_t i = 1; i <= a_size; i++) {
