@@ -102,11 +102,10 @@ bool guard_start(void)
     code[n++] = (struct sock_filter)HAS(MAP_ANONYMOUS, 1, 0);
     code[n++] = (struct sock_filter)TRAP;
     code[n++] = (struct sock_filter)PASS;
-    code[n++] = (struct sock_filter)IS(SYS_fcntl, 0, 6);
+    code[n++] = (struct sock_filter)IS(SYS_fcntl, 0, 5);
     code[n++] = (struct sock_filter)LOAD(ARG(1));
-    code[n++] = (struct sock_filter)IS(F_DUPFD, 3, 0);
-    code[n++] = (struct sock_filter)IS(F_DUPFD_CLOEXEC, 2, 0);
-    code[n++] = (struct sock_filter)IS(F_SETFL, 1, 0);
+    code[n++] = (struct sock_filter)IS(F_DUPFD, 2, 0);
+    code[n++] = (struct sock_filter)IS(F_DUPFD_CLOEXEC, 1, 0);
     code[n++] = (struct sock_filter)PASS;
     code[n++] = (struct sock_filter)TRAP;
     code[n++] = (struct sock_filter)IS(SYS_ioctl, 0, 4);

@@ -56,7 +56,7 @@ struct object {
     uint64_t       shadow_bytes;
 };
 
-enum { DESCRIPTOR_DSYNC = 1, DESCRIPTOR_APPEND = 2, DESCRIPTOR_WRITABLE = 4 };
+enum { DESCRIPTOR_DSYNC = 1, DESCRIPTOR_WRITABLE = 2 };
 struct descriptor {
     uint32_t file; /* 0: none of ours */
     uint32_t flags;

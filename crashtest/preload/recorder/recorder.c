@@ -252,7 +252,7 @@ static long call_open(const struct call *call, long dirfd, const char *path, lon
             look_truncated(file, 0);
         }
         descriptor_set(fd, (struct descriptor){
-            file, (flags & O_DSYNC ? DESCRIPTOR_DSYNC : 0) | (flags & O_APPEND ? DESCRIPTOR_APPEND : 0) |
+            file, (flags & O_DSYNC ? DESCRIPTOR_DSYNC : 0) |
                   ((flags & O_ACCMODE) == O_RDWR ? DESCRIPTOR_WRITABLE : 0)});
         finish(order);
     }
@@ -318,12 +318,8 @@ static long call_fcntl(const struct call *call)
     if (call->arg[1] == F_DUPFD || call->arg[1] == F_DUPFD_CLOEXEC)
         return call_dup(call);
     result = pass(call);
-    if (call->arg[1] == F_SETFL && result == 0) {
-        is.flags = (is.flags & ~(unsigned)DESCRIPTOR_APPEND) | (call->arg[2] & O_APPEND ? DESCRIPTOR_APPEND : 0);
-        descriptor_set(call->arg[0], is);
-    } else if (call->arg[1] == F_GETFL && result >= 0 && is.flags & DESCRIPTOR_DSYNC) {
+    if (call->arg[1] == F_GETFL && result >= 0 && is.flags & DESCRIPTOR_DSYNC)
         result |= O_DSYNC; /* we took it off */
-    }
     return result;
 }
 
@@ -414,9 +410,9 @@ static long call_write(const struct call *original)
         want = INT32_MAX - 4095u; /* the kernel's own limit */
     record_room(want);
     dsync = is.flags & DESCRIPTOR_DSYNC || rwf & (RWF_DSYNC | RWF_SYNC);
-    append = is.flags & DESCRIPTOR_APPEND || rwf & RWF_APPEND;
     placed = call.number == SYS_pwrite64 || call.number == SYS_pwritev ||
              (call.number == SYS_pwritev2 && call.arg[3] != -1);
+    append = placed && (rwf & RWF_APPEND || RAW(fcntl, call.arg[0], F_GETFL, 0) & O_APPEND);
     if (plan.flags & RECORDER_SKIP_SYNC && call.number == SYS_pwritev2)
         call.arg[5] &= ~(long)(RWF_DSYNC | RWF_SYNC);
     if (dsync)
@@ -1036,7 +1032,7 @@ static void adopt_descriptors(void)
         if (flags < 0 || RAW(fstat, fd, &st) != 0 || !(file = object_find(st.st_dev, st.st_ino)))
             continue;
         descriptor_set(fd, (struct descriptor){
-            file, (flags & O_DSYNC ? DESCRIPTOR_DSYNC : 0) | (flags & O_APPEND ? DESCRIPTOR_APPEND : 0) |
+            file, (flags & O_DSYNC ? DESCRIPTOR_DSYNC : 0) |
                   ((flags & O_ACCMODE) == O_RDWR ? DESCRIPTOR_WRITABLE : 0)});
     }
 }
