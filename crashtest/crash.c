@@ -24,18 +24,6 @@
 #include "results/facts.h"
 #include "results/result.h"
 
-/*
- * Small sizes make segments change, tables spill and checkpoints come within one life.  Each applies to any engine that
- * has an option of that name and takes the value; --set overrides it.
- */
-static const struct {
-    const char *name, *value;
-} hints[] = {
-    {"segment_bytes", "32k"},   {"memtable_bytes", "32k"},   {"checkpoint_bytes", "64k"}, {"log_segment_bytes", "32k"},
-    {"merge_dead_percent", "30"}, {"page_bytes", "16k"},     {"table_bytes", "32k"},      {"level_bytes", "128k"},
-};
-#define HINT_COUNT (sizeof hints / sizeof *hints)
-
 struct request {
     const char     *engine, *mode, *profile, *workload, *durability, *replay, *dir, *out;
     struct arg_list set;
@@ -49,11 +37,9 @@ static struct arg_command command; /* of the running command, for its sentences 
 
 static bool set_options(const struct kv_engine *engine, const struct arg_list *set, struct kv_config *config)
 {
-    for (size_t i = 0; i < HINT_COUNT; i++)
-        for (const struct kv_option *option = engine->options; option && option->name; option++)
-            if (strcmp(option->name, hints[i].name) == 0 &&
-                kv_config_set(engine, config, hints[i].name, hints[i].value) != KV_OK)
-                continue; /* out of that engine's range: its default stays */
+    for (const struct kv_option *option = engine->options; option && option->name; option++)
+        if (option->small && kv_config_set(engine, config, option->name, option->small) != KV_OK)
+            return false;
     for (size_t i = 0; i < set->count; i++) {
         const char *dot = strchr(set->item[i], '.'), *equals = dot ? strchr(dot, '=') : NULL;
         char        name[128];

@@ -99,6 +99,10 @@ struct kv_option {
     double              min, max; /* for COUNT, BYTES, TIME (ns) and REAL; both 0: no bounds */
     const char         *help;     /* one line */
     const char *const  *words;    /* KV_WORD: NULL-terminated */
+    /* Set on a size that says only how often background work comes (a change of segment, a flush), not which code runs:
+     * the value at which it comes many times within one short life.  Crash tests set it, and a verdict that they reach vouches
+     * for other values of it too.  NULL: any other value is another configuration. */
+    const char         *small;
 };
 
 struct kv_engine;

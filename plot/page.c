@@ -184,12 +184,14 @@ static void write_engines(FILE *html, const json_t *engines)
             text(html, json_string_value(capability) ? json_string_value(capability) : "");
         }
         fputs("</td><td>", html);
-        json_object_foreach(json_object_get(engine, "options"), key, value) {
-            fputs(comma, html);
-            text(html, key);
-            fputs("=", html);
-            text(html, json_string_value(value) ? json_string_value(value) : "");
-            comma = ", ";
+        for (size_t kind = 0; kind < 2; kind++) {
+            json_object_foreach(json_object_get(engine, kind ? "sizes" : "options"), key, value) {
+                fputs(comma, html);
+                text(html, key);
+                fputs("=", html);
+                text(html, json_string_value(value) ? json_string_value(value) : "");
+                comma = ", ";
+            }
         }
         fputs("</td></tr>\n", html);
     }

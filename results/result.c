@@ -88,7 +88,7 @@ void result_warn(json_t *object, const char *format, ...)
 
 json_t *result_engine(const struct kv_engine *engine, const struct kv_config *config)
 {
-    json_t *capabilities = json_array(), *options = json_object(), *binary = json_null();
+    json_t *capabilities = json_array(), *options = json_object(), *sizes = json_object(), *binary = json_null();
     char    text[KV_OPTION_TEXT_MAX], tier[KV_DURABILITY_TEXT_MAX], hash[17];
     Dl_info info;
 
@@ -97,7 +97,7 @@ json_t *result_engine(const struct kv_engine *engine, const struct kv_config *co
             json_array_append_new(capabilities, json_string(kv_capability_word(bit)));
     }
     for (size_t row = 0; engine->options && engine->options[row].name; row++)
-        json_object_set_new(options, engine->options[row].name,
+        json_object_set_new(engine->options[row].small ? sizes : options, engine->options[row].name,
                             text_json(kv_config_text(engine, config, row, text)));
     /* The executable's own name as the linker knows it may be relative; /proc is right also after a chdir. */
     if (dladdr(engine, &info) && info.dli_fname) {
@@ -105,8 +105,8 @@ json_t *result_engine(const struct kv_engine *engine, const struct kv_config *co
         if (facts_file_xxh3(plugin ? info.dli_fname : "/proc/self/exe", hash))
             binary = json_string(hash);
     }
-    return json_pack("{s:s, s:s, s:s, s:o, s:o, s:s, s:o, s:n}", "name", engine->name, "version", engine->version,
-                     "summary", engine->summary, "capabilities", capabilities, "options", options, "tier",
+    return json_pack("{s:s, s:s, s:s, s:o, s:o, s:o, s:s, s:o, s:n}", "name", engine->name, "version", engine->version,
+                     "summary", engine->summary, "capabilities", capabilities, "options", options, "sizes", sizes, "tier",
                      engine->can & KV_DURABLE ? kv_durability_text(config->durability, tier) : "volatile",
                      "binary_xxh3", binary, "verified");
 }
