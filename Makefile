@@ -182,12 +182,12 @@ SHARE    := $(DESTDIR)$(PREFIX)/share/assay
 
 ## install under PREFIX (/usr/local); DESTDIR for packages
 install: all
-	install -d $(BIN) $(LIBDIR)/plugins $(SHARE)/workloads $(SHARE)/plot $(SHARE)/results $(DESTDIR)$(PREFIX)/share/man/man1
+	install -d $(BIN) $(LIBDIR)/plugins $(SHARE)/workloads $(SHARE)/results $(DESTDIR)$(PREFIX)/share/man/man1
 	install -m 755 $(BUILD)/assay $(BIN)/assay
 	$(if $(PLUGINS),install -m 644 $(PLUGINS) $(LIBDIR)/plugins/)
 	$(if $(PRELOADS),install -m 644 $(PRELOADS) $(LIBDIR)/)
 	$(if $(wildcard workloads/*.json),install -m 644 $(wildcard workloads/*.json) $(SHARE)/workloads/)
-	$(if $(wildcard plot/*.gp),install -m 644 $(wildcard plot/*.gp) $(SHARE)/plot/)
+	$(if $(wildcard plot/*.gp),install -m 644 $(wildcard plot/*.gp) $(SHARE)/)
 	$(if $(wildcard results/*.json),install -m 644 $(wildcard results/*.json) $(SHARE)/results/)
 	install -m 644 assay.1 $(DESTDIR)$(PREFIX)/share/man/man1/assay.1
 

@@ -10,7 +10,8 @@
 
 #include "common/fail.h"
 
-#define LIBRARY "libassay-recorder.so"
+#define LIBRARY   "libassay-recorder.so"
+#define INSTALLED "lib/assay/" LIBRARY /* from PREFIX, when the program is PREFIX/bin/assay */
 #define TRIED   "ASSAY_RECORDER_TRIED"
 
 const struct recorder_api *recorder(void)
@@ -32,7 +33,7 @@ static bool find_library(char path[PATH_MAX])
         fail_set("the recorder %s (from $ASSAY_RECORDER): %s", given, strerror(errno));
         return false;
     }
-    bytes = readlink("/proc/self/exe", path, PATH_MAX - sizeof LIBRARY - 1);
+    bytes = readlink("/proc/self/exe", path, PATH_MAX - sizeof INSTALLED - 1);
     for (int up = 0; bytes > 0 && up < 2; up++) {
         char *slash;
 
@@ -41,6 +42,9 @@ static bool find_library(char path[PATH_MAX])
         if (!slash)
             break;
         strcpy(slash + 1, LIBRARY);
+        if (access(path, R_OK) == 0)
+            return true;
+        strcpy(slash + 1, INSTALLED);
         if (access(path, R_OK) == 0)
             return true;
         bytes = slash - path;
