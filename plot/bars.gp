@@ -19,10 +19,10 @@ do for [p = 1:panels] {
             if (legend_kind[i] eq "light") { set object i rect from screen x0/W, screen y - 5./H to screen (x0 + 22)/W, screen y + 5./H fs solid 0.3 border lc rgb "#666666" fc rgb "#666666" front }
             if (legend_kind[i] eq "rounds") { set label i "○" at screen (x0 + 11)/W, screen y center tc rgb ink front }
             set label 100 + i legend_text[i] at screen (x0 + 29)/W, screen y left tc rgb ink front
-            x0 = x0 + 29 + 7.2*strlen(legend_text[i]) + 26
+            x0 = x0 + 29 + 6.6*strlen(legend_text[i]) + 26
         }
     }
-    set label 200 panel_title[p] at screen left_of(p), screen top_of(p) + 12./H left tc rgb ink font sprintf("%s,%g", face, title_size) front
+    set label 200 panel_title[p] at screen left_of(p), screen top_of(p) + 12./H left tc rgb ink font sprintf("%s:Bold,%g", face, title_size) front
     most = panel_most[p] > 0 ? panel_most[p] : 1
     step = step_of(panel_kind[p], most, 4)
     set xrange [0:most*1.3]
@@ -41,14 +41,15 @@ do for [p = 1:panels] {
     at(y)  = y - up
     low(y) = y + up
     here(x)    = column(1) == p ? x : NaN
-    several(x) = column(1) == p && column(c_n) > 1 ? x : NaN
+    row(x)     = column(1) == p && row_drawn[int(column(0)) + 1] ? x : NaN
+    several(x) = column(c_n) > 1 ? row(x) : NaN
     tint(i)    = row_colour[int(i) + 1]
     spot(place, y) = y + (place - 0.5)*half*1.2 # rounds lie beside one another
     far(a, b)  = b > a ? b : a
 
-    plot data skip 1 using (here(0)):(at($2)):(0):(here(column(c_value))):(at($2) - half):(at($2) + half):(tint($0)) \
+    plot data skip 1 using (row(0)):(at($2)):(0):(row(column(c_value))):(at($2) - half):(at($2) + half):(tint($0)) \
              with boxxyerror lc rgb variable fs solid 1 noborder, \
-         data skip 1 using (pair ? here(0) : NaN):(low($2)):(0):(here(column(c_light))):(low($2) - half):(low($2) + half):(tint($0)) \
+         data skip 1 using (pair ? row(0) : NaN):(low($2)):(0):(row(column(c_light))):(low($2) - half):(low($2) + half):(tint($0)) \
              with boxxyerror lc rgb variable fs solid 0.3 border, \
          data skip 1 using (several(column(c_value))):(at($2)):(column(c_least)):(column(c_most)) with xerrorbars pt -1 lc rgb "white" lw 3.4, \
          data skip 1 using (several(column(c_value))):(at($2)):(column(c_least)):(column(c_most)) with xerrorbars pt -1 lc rgb ink lw 1.1, \
@@ -58,7 +59,7 @@ do for [p = 1:panels] {
          points skip 1 using (here($4)):(spot($3, at($2))) with points pt 6 ps 0.5 lc rgb ink lw 0.8, \
          points skip 1 using (pair ? here($5) : NaN):(spot($3, low($2))) with points pt 7 ps 0.5 lc rgb "white", \
          points skip 1 using (pair ? here($5) : NaN):(spot($3, low($2))) with points pt 6 ps 0.5 lc rgb ink lw 0.8, \
-         data skip 1 using (here(far(column(c_value), column(c_most)))):(at($2)):(shown(panel_kind[p], column(c_value))) with labels left offset char 0.7,0 tc rgb ink, \
-         data skip 1 using (pair ? here(far(column(c_light), column(c_light_most))) : NaN):(low($2)):(shown(panel_kind[p], column(c_light))) with labels left offset char 0.7,0 tc rgb muted
+         data skip 1 using (row(far(column(c_value), column(c_most)))):(at($2)):(shown(panel_kind[p], column(c_value))) with labels left offset char 0.7,0 tc rgb ink, \
+         data skip 1 using (pair ? row(far(column(c_light), column(c_light_most))) : NaN):(low($2)):(shown(panel_kind[p], column(c_light))) with labels left offset char 0.7,0 tc rgb muted
 }
 unset multiplot

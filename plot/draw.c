@@ -109,10 +109,10 @@ static bool write_script(const struct figure *figure, const char *templates, con
     fprintf(gp, "'\nW = %d.\nH = %d.\n", figure->width, figure->height);
     fprintf(gp, "data = '%s.tsv'\npoints = '%s-points.tsv'\n", figure->name, figure->name);
     fwrite(figure->settings, 1, figure->settings_bytes, gp);
-    fprintf(gp, "load 'style.gp'\nface = 'sans-serif'\ntitle_size = 13\n"
+    fprintf(gp, "load 'style.gp'\nface = 'sans-serif'\ntitle_size = 12.5\n"
                 "set terminal svg size W, H dynamic noenhanced font 'sans-serif,12' background rgb 'white'\n"
                 "set output '%s.svg'\nload '%s'\nunset output\nreset\n", figure->name, figure->template);
-    fprintf(gp, "load 'style.gp'\nface = 'Sans'\ntitle_size = 10\n"
+    fprintf(gp, "load 'style.gp'\nface = 'Sans'\ntitle_size = 9.5\n"
                 "set terminal pngcairo size W*1.5, H*1.5 noenhanced font 'Sans,9' fontscale 1.5 linewidth 1.5 pointscale 1.5 "
                 "background rgb 'white'\n"
                 "set output '%s.png'\nload '%s'\nunset output\n", figure->name, figure->template);

@@ -17,9 +17,10 @@
 #define WIDTH          980
 #define LABEL_CHARS    26 /* of an engine's name beside an axis */
 #define CHAR_PX        7.3
-#define FOOT_PX        44 /* below a panel: tick labels and the axis' title */
+#define FOOT_PX        50 /* below a panel: tick labels and the axis' title */
 #define HEAD_PX        26 /* above a panel: its title */
 #define ROUNDS_MAX     256
+#define INTERVALS_LEAST 5 /* a shorter run is no curve */
 
 /* Text for gnuplot. */
 
@@ -363,16 +364,19 @@ static void grid_write(struct figure *figure, size_t panels, size_t columns, dou
 
 /* Bars. */
 
-static const struct column bar_columns[] = {
-    {"panel", "", COLUMN_PLACE},          {"row", "", COLUMN_PLACE},
-    {"experiment", "Experiment", COLUMN_TEXT}, {"phase", "Phase", COLUMN_TEXT},
-    {"metric", "Quantity", COLUMN_TEXT},  {"unit", "Unit", COLUMN_TEXT},
-    {"engine", "Engine", COLUMN_TEXT},    {"tier", "Tier", COLUMN_TEXT},
-    {"status", "Status", COLUMN_TEXT},    {"n", "n", COLUMN_COUNT},
-    {"median", "Median", COLUMN_AMOUNT},  {"min", "Min", COLUMN_AMOUNT},
-    {"max", "Max", COLUMN_AMOUNT},        {"median_light", "Light: median", COLUMN_AMOUNT},
-    {"min_light", "min", COLUMN_AMOUNT},  {"max_light", "max", COLUMN_AMOUNT},
-};
+/* One row of bars; the headings of the two bars differ. */
+#define BAR_COLUMNS(solid, light)                                                                     \
+    {"panel", "", COLUMN_PLACE},           {"row", "", COLUMN_PLACE},                                  \
+    {"experiment", "", COLUMN_GROUP},      {"phase", "", COLUMN_GROUP},                                \
+    {"metric", "", COLUMN_GROUP},          {"unit", "", COLUMN_GROUP},                                 \
+    {"engine", "Engine", COLUMN_TEXT},     {"tier", "Tier", COLUMN_TEXT},                              \
+    {"n", "n", COLUMN_COUNT},              {"median", solid ": median", COLUMN_AMOUNT},                \
+    {"min", "min", COLUMN_AMOUNT},         {"max", "max", COLUMN_AMOUNT},                              \
+    {"median_light", light ": median", COLUMN_AMOUNT}, {"min_light", "min", COLUMN_AMOUNT},            \
+    {"max_light", "max", COLUMN_AMOUNT},   {"status", "Status", COLUMN_TEXT}
+
+static const struct column throughput_columns[] = {BAR_COLUMNS("Engine's time", "All in")};
+static const struct column quantity_columns[]   = {BAR_COLUMNS("First", "Second")};
 static const struct column bar_point_columns[] = {
     {"panel", "", COLUMN_PLACE}, {"row", "", COLUMN_PLACE}, {"place", "", COLUMN_PLACE},
     {"value", "", COLUMN_AMOUNT}, {"value_light", "", COLUMN_AMOUNT},
@@ -384,19 +388,20 @@ struct bars {
     size_t         panels, rows_most;
     size_t         rows; /* of the panel at hand */
     double         most; /* of the panel at hand */
+    double         ceiling; /* an engine that only measures the harness is not drawn beyond it; 0: no ceiling */
     bool           pair, pairs;
     double         label_chars;
     size_t         n_least, n_most;
     enum column_kind kind;
     const char      *metric, *unit;
     struct list    panel_title, panel_unit, panel_kind, panel_most, panel_rows, panel_pair;
-    struct list    row_panel, row_at, row_text, row_colour, note_panel, note_at, note_text;
+    struct list    row_panel, row_at, row_text, row_colour, row_drawn, note_panel, note_at, note_text;
 };
 
-static void bars_init(struct bars *bars, struct figure *figure)
+static void bars_init(struct bars *bars, struct figure *figure, const struct column *columns)
 {
     *bars = (struct bars){.figure = figure, .n_least = SIZE_MAX};
-    table_init(&figure->table, bar_columns, COUNT_OF(bar_columns));
+    table_init(&figure->table, columns, COUNT_OF(throughput_columns));
     table_init(&figure->points, bar_point_columns, COUNT_OF(bar_point_columns));
 }
 
@@ -407,7 +412,8 @@ static void bars_panel(struct bars *bars, const char *title, const char *metric,
 
     bars->panels++;
     bars->rows   = 0;
-    bars->most   = 0;
+    bars->most    = 0;
+    bars->ceiling = 0;
     bars->kind   = kind;
     bars->metric = metric;
     bars->unit   = unit;
@@ -420,6 +426,30 @@ static void bars_panel(struct bars *bars, const char *title, const char *metric,
     free(text);
 }
 
+/* False for the engine that keeps nothing and so measures the harness. */
+static bool retains(const json_t *engine)
+{
+    json_t *word;
+    size_t  i;
+
+    json_array_foreach(json_object_get(engine, "capabilities"), i, word) {
+        if (json_is_string(word) && strcmp(json_string_value(word), "retains") == 0)
+            return true;
+    }
+    return false;
+}
+
+/* Words in place of the bar of the row at hand. */
+static void bars_note(struct bars *bars, const char *text)
+{
+    char *note = shortened(text, 46);
+
+    list_number(&bars->note_panel, (double)bars->panels);
+    list_number(&bars->note_at, (double)bars->rows);
+    list_text(&bars->note_text, note);
+    free(note);
+}
+
 static void bars_row(struct bars *bars, const struct model *model, const struct experiment *experiment,
                      const json_t *engine, const char *phase, const struct spread *value, const struct spread *light)
 {
@@ -428,8 +458,11 @@ static void bars_row(struct bars *bars, const struct model *model, const struct 
     const char   *name   = text_at(engine, "name");
     char         *label  = row_label(experiment->root, engine);
     char         *status = status_of(experiment->root, name);
+    bool          drawn  = true;
 
     light = light ? light : &nothing;
+    if (bars->ceiling > 0 && value->median > bars->ceiling && !retains(engine))
+        drawn = false;
     bars->rows++;
     table_value(table, (double)bars->panels);
     table_value(table, (double)bars->rows);
@@ -439,7 +472,6 @@ static void bars_row(struct bars *bars, const struct model *model, const struct 
     table_text(table, bars->unit);
     table_text(table, name);
     table_text(table, text_at(engine, "tier"));
-    table_text(table, status);
     table_value(table, (double)value->n);
     table_amount(table, bars->kind, value->median);
     table_amount(table, bars->kind, value->least);
@@ -447,7 +479,8 @@ static void bars_row(struct bars *bars, const struct model *model, const struct 
     table_amount(table, bars->kind, light->median);
     table_amount(table, bars->kind, light->least);
     table_amount(table, bars->kind, light->most);
-    for (size_t i = 0; i < value->n || i < light->n; i++) {
+    table_text(table, status);
+    for (size_t i = 0; drawn && (i < value->n || i < light->n); i++) {
         size_t n = value->n > light->n ? value->n : light->n;
 
         table_value(points, (double)bars->panels);
@@ -460,20 +493,25 @@ static void bars_row(struct bars *bars, const struct model *model, const struct 
     list_number(&bars->row_at, (double)bars->rows);
     list_tick_text(&bars->row_text, label);
     list_number(&bars->row_colour, (double)model_mark(model, name)->colour);
-    if (value->n == 0 && light->n == 0) {
-        char *note = shortened(strcmp(status, "ok") == 0 ? "not measured" : status, 44);
+    list_number(&bars->row_drawn, drawn);
+    if (!drawn) {
+        char  a[NUMBER_TEXT_MAX], b[NUMBER_TEXT_MAX];
+        char *note = text_of("%s, all in %s: the harness alone", number_text(a, bars->kind, value->median),
+                             number_text(b, bars->kind, light->median));
 
-        list_number(&bars->note_panel, (double)bars->panels);
-        list_number(&bars->note_at, (double)bars->rows);
-        list_text(&bars->note_text, note);
+        bars_note(bars, note);
         free(note);
+    } else if (value->n == 0 && light->n == 0) {
+        bars_note(bars, strcmp(status, "ok") != 0                            ? status
+                        : strcmp(text_at(engine, "tier"), "volatile") == 0 ? "keeps nothing"
+                                                                             : "not measured");
     } else {
         bars->n_least = value->n < bars->n_least ? value->n : bars->n_least;
         bars->n_most  = value->n > bars->n_most ? value->n : bars->n_most;
     }
-    if (value->most > bars->most)
+    if (drawn && value->most > bars->most)
         bars->most = value->most;
-    if (light->most > bars->most)
+    if (drawn && light->most > bars->most)
         bars->most = light->most;
     if ((double)chars_of(label) > bars->label_chars)
         bars->label_chars = (double)chars_of(label);
@@ -517,6 +555,7 @@ static void bars_end(struct bars *bars, const char *solid, const char *light)
     list_write(&bars->row_at, figure->gp, "row_at");
     list_write(&bars->row_text, figure->gp, "row_text");
     list_write(&bars->row_colour, figure->gp, "row_colour");
+    list_write(&bars->row_drawn, figure->gp, "row_drawn");
     list_write(&bars->note_panel, figure->gp, "note_panel");
     list_write(&bars->note_at, figure->gp, "note_at");
     list_write(&bars->note_text, figure->gp, "note_text");
@@ -563,20 +602,20 @@ static const struct {
     {"group_commit_8", COLUMN_RATE, "group commit, one leader, 8 threads", true},
     {"group_commit_64", COLUMN_RATE, "group commit, one leader, 64 threads", true},
     {"create_fsync_dirsync", COLUMN_RATE, "create a file, fsync it and its directory", true},
-    {"random_read_4096_depth_1", COLUMN_RATE, "random 4 KiB read, direct, one at a time", false},
-    {"random_read_4096_depth_32", COLUMN_RATE, "random 4 KiB read, direct, 32 in flight", false},
-    {"sequential_write_bytes_per_s", COLUMN_BYTES, "sequential write and one fdatasync, a second", false},
-    {"sequential_read_bytes_per_s", COLUMN_BYTES, "sequential read, direct, a second", false},
-    {"write_128_ns", COLUMN_NS, "write() of 128 B into the page cache", false},
-    {"pread_128_ns", COLUMN_NS, "pread() of 128 B from the page cache", false},
-    {"syscall_ns", COLUMN_NS, "system call", false},
-    {"clock_gettime_ns", COLUMN_NS, "clock_gettime", false},
-    {"rdtsc_ns", COLUMN_NS, "rdtsc", false},
     {"memory_dependent_ns", COLUMN_NS, "random memory access, each waits for the last", false},
     {"memory_independent_ns", COLUMN_NS, "random memory access, many in flight", false},
-    {"memcpy_bytes_per_s", COLUMN_BYTES, "memcpy, one thread, a second", false},
+    {"syscall_ns", COLUMN_NS, "system call", false},
+    {"write_128_ns", COLUMN_NS, "write() of 128 B into the page cache", false},
+    {"pread_128_ns", COLUMN_NS, "pread() of 128 B from the page cache", false},
+    {"random_read_4096_depth_1", COLUMN_RATE, "random 4 KiB read, direct, one at a time", false},
+    {"random_read_4096_depth_32", COLUMN_RATE, "random 4 KiB read, direct, 32 in flight", false},
+    {"sequential_write_bytes_per_s", COLUMN_BANDWIDTH, "sequential write and one fdatasync", false},
+    {"sequential_read_bytes_per_s", COLUMN_BANDWIDTH, "sequential read, direct", false},
+    {"memcpy_bytes_per_s", COLUMN_BANDWIDTH, "memcpy, one thread", false},
     {"xxh3_100_ns", COLUMN_NS, "xxh3 of 100 B", false},
     {"xxh3_4096_ns", COLUMN_NS, "xxh3 of 4 KiB", false},
+    {"clock_gettime_ns", COLUMN_NS, "clock_gettime", false},
+    {"rdtsc_ns", COLUMN_NS, "rdtsc", false},
 };
 
 /* The number of a quantity, and its latencies when it has some. */
@@ -598,14 +637,15 @@ static void write_limits(FILE *html, const struct model *model, const json_t *ro
 {
     json_t     *calibration = json_object_get(root, "calibration");
     const char *tier        = text_at(json_object_get(root, "settings"), "durability");
-    char        text[NUMBER_TEXT_MAX];
-    double      p50_ns, p99_ns;
+    double      p50_ns, p99_ns, fold_ns = number_at(json_object_get(root, "harness"), "fold_ns_per_100_bytes");
+    struct step run = {"run", ""};
+    char        text[NUMBER_TEXT_MAX], more[NUMBER_TEXT_MAX];
+    json_t     *engine;
+    size_t      e;
 
     if (!json_is_object(calibration))
         calibration = json_object_get(json_array_get(model->calibrations, 0), "calibration");
-    if (!json_is_object(calibration))
-        return;
-    fputs("<div class=\"limits\"><h4>Limits of this machine</h4><table><tbody>", html);
+    fputs("<div class=\"limits\"><h4>Limits of machine and harness</h4><table><tbody>", html);
     for (size_t i = 0; i < COUNT_OF(quantities); i++) {
         double value = quantity_of(calibration, i, &p50_ns, &p99_ns);
 
@@ -614,6 +654,18 @@ static void write_limits(FILE *html, const struct model *model, const json_t *ro
         fprintf(html, "<tr><td>%s</td><td class=\"n\">%s</td></tr>", quantities[i].label,
                 number_text(text, quantities[i].kind, value));
     }
+    json_array_foreach(json_object_get(root, "engines"), e, engine) {
+        struct spread own = spread_of(root, text_at(engine, "name"), run, "engine_ns_per_op");
+        struct spread all = spread_of(root, text_at(engine, "name"), run, "all_in_ns_per_op");
+
+        if (retains(engine) || own.n == 0)
+            continue;
+        fprintf(html, "<tr><td>the harness alone, an operation: in the stamps, all in</td><td class=\"n\">%s, %s</td></tr>",
+                number_text(text, COLUMN_NS, own.median), number_text(more, COLUMN_NS, all.median));
+    }
+    if (isfinite(fold_ns))
+        fprintf(html, "<tr><td>reading every byte of a value of 100 B, in the stamps</td><td class=\"n\">%s</td></tr>",
+                number_text(text, COLUMN_NS, fold_ns));
     fputs("</tbody></table></div>", html);
 }
 
@@ -681,6 +733,12 @@ static void throughput_panels(struct bars *bars, const struct model *model, cons
             bars_panel(bars, title, "throughput", COLUMN_RATE, "operations per second", true);
             json_array_foreach(json_object_get(experiment->root, "engines"), i, engine) {
                 struct spread own = spread_of(experiment->root, text_at(engine, "name"), steps[s], "ops_per_s_engine");
+
+                if (retains(engine) && own.most > bars->ceiling)
+                    bars->ceiling = own.most;
+            }
+            json_array_foreach(json_object_get(experiment->root, "engines"), i, engine) {
+                struct spread own = spread_of(experiment->root, text_at(engine, "name"), steps[s], "ops_per_s_engine");
                 struct spread all = spread_of(experiment->root, text_at(engine, "name"), steps[s], "ops_per_s_all_in");
 
                 bars_row(bars, model, experiment, engine, phase, &own, &all);
@@ -707,7 +765,7 @@ static void make_throughput(struct figures *figures, const struct model *model)
         slug   = slug_of(experiment->setting);
         figure = figure_add(figures, SECTION_THROUGHPUT, "throughput.gp", text_of("throughput-%s", slug),
                             text_of("Throughput, %s", experiment->setting));
-        bars_init(&bars, figure);
+        bars_init(&bars, figure, throughput_columns);
         throughput_panels(&bars, model, experiment->setting, "run");
         throughput_panels(&bars, model, experiment->setting, "load");
         bars_end(&bars, "engine's own time", "all in, with the harness");
@@ -768,14 +826,21 @@ static void quantity_panel(struct bars *bars, const struct model *model, const s
                            const struct quantity *quantity, struct step step, FILE *left_out)
 {
     json_t *engines = json_object_get(experiment->root, "engines"), *engine;
-    bool    any = false, above_zero = false;
+    bool    any = false, above_zero = false, worth = false;
+    double  floor_value = quantity->kind == COLUMN_BYTES ? 1 : quantity->kind == COLUMN_NS ? 0.1 : 0.001;
     char   *phase = step.name ? step_text(step) : text_of("%s", "whole cell");
     char   *title = step.name ? text_of("%s — %s", phase, quantity->metric) : text_of("%s", quantity->metric);
     size_t  i;
 
     for (int pass = 0; pass < 2; pass++) {
-        if (pass == 1 && !above_zero) {
-            fprintf(left_out, "%s%s: %s", ftell(left_out) ? "; " : "", title, any ? "0 for every engine" : "not measured");
+        if (pass == 1 && !worth) {
+            char most[NUMBER_TEXT_MAX];
+
+            fprintf(left_out, "%s%s: ", ftell(left_out) ? "; " : "", title);
+            if (above_zero)
+                fprintf(left_out, "below %s for every engine", number_text(most, quantity->kind, floor_value));
+            else
+                fputs(any ? "0 for every engine" : "not measured", left_out);
             break;
         }
         if (pass == 1)
@@ -790,9 +855,10 @@ static void quantity_panel(struct bars *bars, const struct model *model, const s
                 bars_row(bars, model, experiment, engine, phase, &value, &light);
             any        = any || value.n || light.n;
             above_zero = above_zero || value.most > 0 || light.most > 0;
+            worth      = worth || value.most >= floor_value || light.most >= floor_value;
         }
     }
-    if (above_zero)
+    if (worth)
         bars_panel_end(bars);
     free(phase);
     free(title);
@@ -811,7 +877,7 @@ static void make_quantities(struct figures *figures, const struct model *model, 
     FILE          *words = open_memstream(&left_out, &bytes);
     struct bars    bars;
 
-    bars_init(&bars, figure);
+    bars_init(&bars, figure, quantity_columns);
     for (size_t q = 0; q < count; q++) {
         const char *names[] = {quantity[q].phase, NULL};
         struct step steps[STEPS_MAX];
@@ -1042,7 +1108,7 @@ static double pool_quantile(const struct pool *pool, double q, const char *name)
 }
 
 static const struct column latency_columns[] = {
-    {"phase", "Phase", COLUMN_TEXT}, {"kind", "Kind", COLUMN_TEXT}, {"engine", "Engine", COLUMN_TEXT},
+    {"phase", "", COLUMN_GROUP}, {"kind", "", COLUMN_GROUP}, {"engine", "Engine", COLUMN_TEXT},
     {"tier", "Tier", COLUMN_TEXT},   {"rounds", "n", COLUMN_COUNT}, {"samples", "Samples", COLUMN_COUNT},
     {"mean_ns", "Mean", COLUMN_NS},  {"p50_ns", "p50", COLUMN_NS},  {"p90_ns", "p90", COLUMN_NS},
     {"p99_ns", "p99", COLUMN_NS},    {"p999_ns", "p99.9", COLUMN_NS}, {"p9999_ns", "p99.99", COLUMN_NS},
@@ -1194,7 +1260,7 @@ static void make_latency(struct figures *figures, const struct model *model, con
                 latency_panel(&curves, model, experiment->root, steps[s], sides[side], kinds[k]);
         }
     }
-    fputs("x_is_percentile = 1\nsymbols = 1\nline_width = 1.6\nx_title = 'share of operations that are not slower'\n"
+    fputs("x_is_percentile = 1\nsymbols = 1\nline_width = 1.6\nx_title = 'percentile: so many % of the operations are not slower'\n"
           "y_title = ''\n", figure->gp);
     curves_end(&curves, model, json_object_get(experiment->root, "engines"), curves.panels > 1 ? 2 : 1, 300);
     figure->caption = text_of("All rounds together (n in the table); successful operations only; %s; %s. Both axes are "
@@ -1211,7 +1277,7 @@ static void make_latency(struct figures *figures, const struct model *model, con
 /* Throughput over time. */
 
 static const struct column time_columns[] = {
-    {"phase", "Phase", COLUMN_TEXT},        {"engine", "Engine", COLUMN_TEXT},
+    {"phase", "", COLUMN_GROUP},            {"engine", "Engine", COLUMN_TEXT},
     {"round", "Round", COLUMN_COUNT},       {"intervals", "Intervals", COLUMN_COUNT},
     {"least", "Slowest interval", COLUMN_RATE}, {"median", "Median interval", COLUMN_RATE},
     {"most", "Fastest interval", COLUMN_RATE},
@@ -1278,7 +1344,7 @@ static void make_time(struct figures *figures, const struct model *model, const 
                 const json_t *at = phase_of(cell, steps[s]);
 
                 if (strcmp(text_at(cell, "engine"), text_at(engine, "name")) != 0 ||
-                    json_array_size(json_object_get(at, "timeseries")) < 2)
+                    json_array_size(json_object_get(at, "timeseries")) < INTERVALS_LEAST)
                     continue;
                 if (!begun)
                     curves_panel(&curves, title);
@@ -1313,7 +1379,9 @@ static const char *const verdict_words[] = {"held", "lost", "hole", "resurrected
 
 static const struct column crash_columns[] = {
     {"engine", "Engine", COLUMN_TEXT},    {"tier", "Tier", COLUMN_TEXT},     {"mode", "Mode", COLUMN_TEXT},
-    {"profile", "Profile", COLUMN_TEXT},  {"tried", "Tried", COLUMN_COUNT},  {"held", "Held", COLUMN_COUNT},
+    {"profile", "Profile", COLUMN_TEXT},  {"lives", "Lives", COLUMN_COUNT},  {"kills", "Kills", COLUMN_COUNT},
+    {"kills_in_recovery", "in recovery", COLUMN_COUNT}, {"states", "States", COLUMN_COUNT},
+    {"acked_median", "Acked, median", COLUMN_COUNT}, {"held", "Held", COLUMN_COUNT},
     {"lost", "Lost", COLUMN_COUNT},       {"hole", "Hole", COLUMN_COUNT},    {"resurrected", "Resurrected", COLUMN_COUNT},
     {"corrupt", "Corrupt", COLUMN_COUNT}, {"refused", "Refused", COLUMN_COUNT}, {"crashed", "Crashed", COLUMN_COUNT},
     {"hung", "Hung", COLUMN_COUNT},       {"verdict", "Verdict", COLUMN_TEXT},
@@ -1347,7 +1415,11 @@ static void make_crashes(struct figures *figures, const struct model *model)
         table_text(&figure->table, text_at(engine, "tier"));
         table_text(&figure->table, mode);
         table_text(&figure->table, profile);
-        table_value(&figure->table, (double)crash->tried);
+        table_json(&figure->table, json_object_get(crash->root, "lives"));
+        table_json(&figure->table, json_object_get(crash->root, "kills"));
+        table_json(&figure->table, json_object_get(crash->root, "kills_in_recovery"));
+        table_json(&figure->table, json_object_get(crash->root, "states"));
+        table_json(&figure->table, json_object_get(crash->root, "acked_median"));
         for (size_t v = 0; v < COUNT_OF(verdict_words); v++) {
             double count = number_at(verdicts, verdict_words[v]);
             char   amount[NUMBER_TEXT_MAX];
@@ -1407,7 +1479,7 @@ void figures_make(struct figures *figures, const struct model *model)
 /* Tables that have no figure. */
 
 static const struct column headline_columns[] = {
-    {"experiment", "Experiment", COLUMN_TEXT},   {"phase", "Phase", COLUMN_TEXT},
+    {"experiment", "", COLUMN_GROUP},            {"phase", "", COLUMN_GROUP},
     {"engine", "Engine", COLUMN_TEXT},           {"tier", "Tier", COLUMN_TEXT},
     {"verified", "Durability", COLUMN_TEXT},     {"n", "n", COLUMN_COUNT},
     {"ops_per_s_engine", "Engine", COLUMN_RATE}, {"min", "min", COLUMN_RATE},

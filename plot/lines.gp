@@ -19,12 +19,13 @@ do for [p = 1:panels] {
             set label 100 + i legend_text[i] at screen (x0 + 41)/W, screen y left tc rgb ink front
         }
     }
-    set label 200 panel_title[p] at screen left_of(p), screen top_of(p) + 12./H left tc rgb ink font sprintf("%s,%g", face, title_size) front
+    set label 200 panel_title[p] at screen left_of(p), screen top_of(p) + 12./H left tc rgb ink font sprintf("%s:Bold,%g", face, title_size) front
     set grid xtics ytics
     if (x_is_percentile) {
         set logscale x 10
         set xrange [1:panel_x_most[p]]
-        set xtics ("0" 1, "50 %%" 2, "90 %%" 10, "99 %%" 100, "99.9 %%" 1e3, "99.99 %%" 1e4, "99.999 %%" 1e5, "99.9999 %%" 1e6, "99.99999 %%" 1e7)
+        set xtics ("50" 2, "90" 10, "99" 100, "99.9" 1e3, "99.99" 1e4, "99.999" 1e5, "99.9999" 1e6, "99.99999" 1e7)
+        if (panel_x_most[p] < 2e4) { set xtics add ("0" 1) }
         set logscale y 10
         set yrange [panel_y_least[p]:panel_y_most[p]]
         set ytics ()

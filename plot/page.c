@@ -46,6 +46,8 @@ static const char style[] =
     "thead th{color:var(--muted);font-weight:600;border-bottom:2px solid var(--line);white-space:nowrap;vertical-align:bottom}"
     ".n{text-align:right;white-space:nowrap}tbody tr:hover{background:var(--soft)}td small{color:var(--muted)}"
     "th[scope=row]{font-weight:600;white-space:nowrap}"
+    ".long{min-width:15rem}"
+    ".group th{background:var(--soft);font-weight:600;padding-top:.45rem}"
     "figure{margin:1.2rem 0 2.2rem}figure>.scroll svg{display:block;width:100%;min-width:44rem;height:auto}"
     "figcaption{font-size:.87rem;color:var(--muted);max-width:60rem;margin-top:.3rem}"
     ".beside{display:flex;flex-wrap:wrap;gap:1rem 3rem;margin:.8rem 0}.beside table{font-size:.83rem}"
@@ -198,6 +200,7 @@ static void write_engines(FILE *html, const json_t *engines)
     fputs("</tbody></table></div></details>\n", html);
 }
 
+/* Machine and build; an experiment says them again only where they differ from the first one's. */
 static void write_provenance(FILE *html, const json_t *root)
 {
     json_t *host = json_object_get(root, "host"), *build = json_object_get(root, "build");
@@ -222,10 +225,15 @@ static void write_provenance(FILE *html, const json_t *root)
                    *text_at(build, "sanitizer") ? "; sanitizer " : "", text_at(build, "sanitizer"));
     write_row(html, "Build", line);
     free(line);
-    write_row(html, "Started", text_at(root, "started_utc"));
 }
 
-static void write_experiment(FILE *html, const struct experiment *experiment)
+static bool same_provenance(const json_t *a, const json_t *b)
+{
+    return json_equal(json_object_get(a, "host"), json_object_get(b, "host")) &&
+           json_equal(json_object_get(a, "build"), json_object_get(b, "build"));
+}
+
+static void write_experiment(FILE *html, const struct experiment *experiment, const json_t *first)
 {
     json_t *root = experiment->root, *workload = json_object_get(root, "workload");
 
@@ -242,8 +250,10 @@ static void write_experiment(FILE *html, const struct experiment *experiment)
     fputs("<pre>", html);
     write_command(html, json_object_get(root, "command"));
     fputs("</pre>\n<div class=\"scroll\"><table><tbody>\n", html);
-    write_provenance(html, root);
-    write_row(html, "Result file", experiment->path);
+    write_row(html, "Result", experiment->path);
+    write_row(html, "Started", text_at(root, "started_utc"));
+    if (!same_provenance(root, first))
+        write_provenance(html, root);
     fputs("</tbody></table></div>\n<details><summary>Workload and settings in full</summary><div class=\"scroll\"><table>"
           "<tbody>\n", html);
     write_scalars(html, "Workload", workload);
@@ -444,18 +454,18 @@ static bool write_sections(FILE *html, const struct model *model, const struct f
 
 static void write_nav(FILE *html, const struct model *model, const struct figures *figures)
 {
-    fputs("<nav aria-label=\"Sections\"><a href=\"#headline\">Headline</a>", html);
+    fputs("<nav aria-label=\"Sections\"><a href=\"#run\">What was run</a>\n<a href=\"#headline\">Headline</a>\n", html);
     for (enum section section = 0; section < SECTIONS; section++) {
         for (size_t i = 0; i < figures->count; i++) {
             if (figures->items[i].section == section) {
-                fprintf(html, "<a href=\"#%s\">%s</a>", sections[section].id, sections[section].title);
+                fprintf(html, "<a href=\"#%s\">%s</a>\n", sections[section].id, sections[section].title);
                 break;
             }
         }
     }
     if (json_array_size(model->calibrations))
-        fputs("<a href=\"#calibration\">Calibration</a>", html);
-    fputs("<a href=\"#run\">What was run</a></nav>\n", html);
+        fputs("<a href=\"#calibration\">Calibration</a>\n", html);
+    fputs("</nav>\n", html);
 }
 
 static bool write_side_table(const struct table *table, const char *dir, const char *name)
@@ -478,6 +488,9 @@ static bool write_side_table(const struct table *table, const char *dir, const c
 static bool write_body(FILE *html, const struct model *model, const struct figures *figures, const char *dir)
 {
     struct column *columns  = NULL;
+    const json_t  *first    = model->experiment_count ? model->experiments[0].root
+                              : model->crash_count    ? model->crashes[0].root
+                                                      : NULL;
     json_t        *warnings = warnings_of(model);
     struct table   table;
     bool           good = true;
@@ -491,8 +504,13 @@ static bool write_body(FILE *html, const struct model *model, const struct figur
         fprintf(html, "<p class=\"warnings\">⚠ <a href=\"#warnings\">%zu reason%s for doubt</a> came with these results.</p>\n",
                 json_array_size(warnings), json_array_size(warnings) == 1 ? "" : "s");
     fputs("</header>\n<main>\n<section id=\"run\"><h2>What was run</h2>\n", html);
+    if (first) {
+        fputs("<div class=\"scroll\"><table><tbody>\n", html);
+        write_provenance(html, first);
+        fputs("</tbody></table></div>\n", html);
+    }
     for (size_t i = 0; i < model->experiment_count; i++)
-        write_experiment(html, &model->experiments[i]);
+        write_experiment(html, &model->experiments[i], first);
     for (size_t i = 0; i < model->crash_count; i++) {
         fputs(i ? "" : "<h3>Crash campaigns</h3>\n", html);
         fputs("<pre>", html);

@@ -18,7 +18,7 @@ muted = "#666666"
 
 # Numbers as people read them.
 digits(x)  = sprintf("%.3g", x)
-si(x)    = x == 0 ? "0" : x < 999.5 ? digits(x) : x < 999.5e3 ? digits(x/1e3) . " k" : x < 999.5e6 ? digits(x/1e6) . " M" : digits(x/1e9) . " G"
+si(x)    = x == 0 ? "0" : x < 0.000995 ? "<0.001" : x < 999.5 ? digits(x) : x < 999.5e3 ? digits(x/1e3) . " k" : x < 999.5e6 ? digits(x/1e6) . " M" : digits(x/1e9) . " G"
 ns_text(x)  = x == 0 ? "0" : x < 999.5 ? digits(x) . " ns" : x < 999.5e3 ? digits(x/1e3) . " µs" : x < 999.5e6 ? digits(x/1e6) . " ms" : digits(x/1e9) . " s"
 bytes_text(x) = x == 0 ? "0" : x < 1000 ? digits(x) . " B" : x < 1000*1024. ? digits(x/1024.) . " KiB" : x < 1000*1048576. ? digits(x/1048576.) . " MiB" : digits(x/1073741824.) . " GiB"
 shown(kind, x) = kind eq "ns" ? ns_text(x) : kind eq "bytes" ? bytes_text(x) : si(x)

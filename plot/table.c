@@ -81,6 +81,9 @@ char *number_text(char out[NUMBER_TEXT_MAX], enum column_kind kind, double value
         else
             snprintf(out, NUMBER_TEXT_MAX, "%.3g B", value);
         break;
+    case COLUMN_BANDWIDTH:
+        snprintf(out, NUMBER_TEXT_MAX, "%.3g GB/s", value / 1e9);
+        break;
     case COLUMN_COUNT:
     case COLUMN_PLACE:
         snprintf(out, NUMBER_TEXT_MAX, "%.0f", value);
@@ -214,24 +217,65 @@ void table_write_tsv(const struct table *table, FILE *stream)
         fprintf(stream, "%s%c", table->tsv[i], (i + 1) % table->column_count ? '\t' : '\n');
 }
 
+static bool on_the_page(enum column_kind kind)
+{
+    return kind != COLUMN_PLACE && kind != COLUMN_GROUP;
+}
+
+/* The line above a row that begins a group: what its group columns say, where they do not repeat the row before. */
+static void write_group(const struct table *table, size_t row, size_t width, FILE *stream)
+{
+    const struct column *columns = table->columns;
+    size_t               at      = row * table->column_count;
+    bool                 differs = row == 0;
+    const char          *dot     = "";
+
+    for (size_t i = 0; i < table->column_count; i++)
+        if (columns[i].kind == COLUMN_GROUP && row > 0)
+            differs = differs || strcmp(table->tsv[at + i], table->tsv[at + i - table->column_count]) != 0;
+    if (!differs)
+        return;
+    for (size_t i = 0; i < table->column_count; i++) {
+        if (columns[i].kind != COLUMN_GROUP || !*table->html[at + i])
+            continue;
+        if (*dot)
+            fputs(dot, stream);
+        else
+            fprintf(stream, "<tr class=\"group\"><th scope=\"rowgroup\" colspan=\"%zu\">", width);
+        fputs(table->html[at + i], stream);
+        dot = " · ";
+    }
+    if (*dot)
+        fputs("</th></tr>\n", stream);
+}
+
 void table_write_html(const struct table *table, FILE *stream)
 {
+    size_t width = 0;
+
     fputs("<div class=\"scroll\"><table>\n<thead><tr>", stream);
     for (size_t i = 0; i < table->column_count; i++) {
-        if (table->columns[i].kind != COLUMN_PLACE)
-            fprintf(stream, "<th scope=\"col\"%s>%s</th>", table->columns[i].kind == COLUMN_TEXT ? "" : " class=\"n\"",
-                    table->columns[i].heading);
+        if (!on_the_page(table->columns[i].kind))
+            continue;
+        width++;
+        fprintf(stream, "<th scope=\"col\"%s>%s</th>", table->columns[i].kind == COLUMN_TEXT ? "" : " class=\"n\"",
+                table->columns[i].heading);
     }
     fputs("</tr></thead>\n<tbody>\n", stream);
-    for (size_t i = 0; i < table->cell_count; i++) {
-        enum column_kind kind = table->columns[i % table->column_count].kind;
+    for (size_t row = 0; row < table_rows(table); row++) {
+        write_group(table, row, width, stream);
+        fputs("<tr>", stream);
+        for (size_t i = 0; i < table->column_count; i++) {
+            const char *html = table->html[row * table->column_count + i];
 
-        if (i % table->column_count == 0)
-            fputs("<tr>", stream);
-        if (kind != COLUMN_PLACE)
-            fprintf(stream, "<td%s>%s</td>", kind == COLUMN_TEXT ? "" : " class=\"n\"", table->html[i]);
-        if ((i + 1) % table->column_count == 0)
-            fputs("</tr>\n", stream);
+            if (on_the_page(table->columns[i].kind))
+                fprintf(stream, "<td%s>%s</td>",
+                        table->columns[i].kind != COLUMN_TEXT ? " class=\"n\""
+                        : strlen(html) > 30 && *html != '<'   ? " class=\"long\""
+                                                              : "",
+                        html);
+        }
+        fputs("</tr>\n", stream);
     }
     fputs("</tbody></table></div>\n", stream);
 }

@@ -15,11 +15,13 @@
 enum column_kind {
     COLUMN_PLACE,  /* a number that only the figure needs; not on the page */
     COLUMN_TEXT,
+    COLUMN_GROUP,  /* text; on the page it stands in a line of its own above the rows that share it */
     COLUMN_COUNT,  /* all digits */
     COLUMN_NUMBER, /* three digits */
     COLUMN_RATE,   /* per second */
     COLUMN_NS,
     COLUMN_BYTES,
+    COLUMN_BANDWIDTH, /* bytes per second */
     COLUMN_AMOUNT  /* a number whose kind each row chooses: table_amount */
 };
 

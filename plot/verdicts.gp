@@ -13,7 +13,7 @@ unset xtics
 unset ytics
 unset grid
 unset border
-do for [i = 1:|word|] { set label i word[i] at first i, screen 1 - 18./H center tc rgb ink font sprintf("%s,%g", face, title_size) }
+do for [i = 1:|word|] { set label i word[i] at first i, screen 1 - 18./H center tc rgb ink font sprintf("%s:Bold,%g", face, title_size) }
 do for [i = 1:|row_text|] { set label 100 + i row_text[i] at screen (label_px - 10.)/W, first i right tc rgb ink }
 do for [i = 1:|cell_row|] {
     set object i rect center cell_column[i], cell_row[i] size 0.94, 0.84 fc rgb cell_colour[i] fs solid 1 border lc rgb "#bbbbbb" behind
