@@ -91,6 +91,7 @@ struct state {
     uint64_t                   metadata_frontier; /* of the one journal */
     struct object             *objects;
     uint32_t                   object_count;
+    bool                       failed; /* in the fourth walk */
     struct slot               *slots; /* at the end only those with a file, sorted by directory and name */
     uint32_t                   slot_count;
     uint32_t                  *slot_index; /* open addressing, a power of two */
@@ -484,7 +485,7 @@ static void touch(struct object *object, uint64_t offset, uint64_t length)
     memset(object->touched + offset / PAGE, 1, (offset + length - 1) / PAGE - offset / PAGE + 1);
 }
 
-/* The bytes of the file in memory, as they were at the start. */
+/* The bytes of the file in memory, as they were at the start.  Only when something of it changes: else it is copied. */
 static bool load(const struct state *state, struct object *object)
 {
     uint64_t at = 0;
@@ -525,9 +526,11 @@ static bool load(const struct state *state, struct object *object)
     return ok;
 }
 
-static void put(struct object *object, uint64_t offset, const unsigned char *data, uint64_t length)
+static void put(struct state *state, struct object *object, uint64_t offset, const unsigned char *data, uint64_t length)
 {
-    if (data) {
+    if (!load(state, object)) {
+        state->failed = true;
+    } else if (data) {
         memcpy(object->data + offset, data, length);
         touch(object, offset, length);
     } else {
@@ -552,7 +555,7 @@ static uint64_t page_cut(const struct state *state, uint32_t file, uint64_t page
 }
 
 /* Applies the pages of one change that survive.  Returns the end of the last of them, 0 when there was none. */
-static uint64_t put_pages(const struct state *state, uint32_t file, uint64_t number, uint64_t offset,
+static uint64_t put_pages(struct state *state, uint32_t file, uint64_t number, uint64_t offset,
                           const unsigned char *data, uint64_t length)
 {
     struct object *object = &state->objects[file];
@@ -562,14 +565,14 @@ static uint64_t put_pages(const struct state *state, uint32_t file, uint64_t num
     if (!object->page_frontier && state->profile->data != DISK_CHOSEN) {
         if (number >= page_cut(state, file, 0))
             return 0;
-        put(object, offset, data, length);
+        put(state, object, offset, data, length);
         return end;
     }
     for (uint64_t at = offset; at < end;) {
         uint64_t page_end = least((at / unit + 1) * unit, end);
 
         if (number < page_cut(state, file, at / unit)) {
-            put(object, at, data ? data + (at - offset) : NULL, page_end - at);
+            put(state, object, at, data ? data + (at - offset) : NULL, page_end - at);
             kept_end = page_end;
         }
         at = page_end;
@@ -604,7 +607,7 @@ static bool apply(struct state *state, const struct trace_record *rec, uint64_t 
     case TRACE_TRUNCATE:
         if (!size_kept)
             break;
-        if (!load(state, object))
+        if (rec->length < object->base_bytes && !load(state, object))
             return false;
         cut_off(object, rec->length);
         object->bytes = rec->length;
@@ -614,16 +617,12 @@ static bool apply(struct state *state, const struct trace_record *rec, uint64_t 
             object->bytes = most(object->bytes, rec->offset + rec->length);
         break;
     case TRACE_ZERO:
-        if (!load(state, object))
-            return false;
         if (rec->offset < object->extent)
             put_pages(state, rec->file, number, rec->offset, NULL, least(length, object->extent - rec->offset));
         break;
     default:
         if (length == 0)
             break;
-        if (!load(state, object))
-            return false;
         kept_end = put_pages(state, rec->file, number, rec->offset, rec->payload, length);
         if (profile->size_follows_data && number >= object->size_frontier)
             object->bytes = most(object->bytes, kept_end);
@@ -631,7 +630,7 @@ static bool apply(struct state *state, const struct trace_record *rec, uint64_t 
             object->bytes = most(object->bytes, rec->offset + length);
         break;
     }
-    return true;
+    return !state->failed;
 }
 
 static bool walk_bytes(struct state *state, uint64_t cut_bytes)
@@ -719,7 +718,8 @@ static void hash_object(const struct state *state, uint32_t file, XXH3_state_t *
 
     XXH3_64bits_update(hash, &object->bytes, sizeof object->bytes);
     if (!object->data) {
-        XXH3_64bits_update(hash, object->base ? &file : &(uint32_t){0}, sizeof file);
+        if (object->base)
+            XXH3_64bits_update(hash, &file, sizeof file);
         return;
     }
     for (uint64_t at = 0; at < visible; at += PAGE) {

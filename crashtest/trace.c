@@ -97,10 +97,12 @@ static const char *record_fault(const struct trace_record *rec, uint64_t number,
         return "its payload is longer than the record";
     if (kind == TRACE_MARK)
         return NULL;
-    if (rec->offset > TRACE_FILE_BYTES_MAX && kind != TRACE_SYNC)
-        return "its offset is out of range";
-    if (rec->length > TRACE_FILE_BYTES_MAX && kind != TRACE_SYNC)
-        return "its size is out of range";
+    if (kind != TRACE_SYNC && kind != TRACE_SYNC_ALL) {
+        if (rec->offset > TRACE_FILE_BYTES_MAX)
+            return "its offset is out of range";
+        if (rec->length > TRACE_FILE_BYTES_MAX)
+            return "its size is out of range";
+    }
     /* Every object is introduced by a record, so numbers cannot run ahead of records.  Readers index arrays with them. */
     if (rec->file > number + TRACE_ROOT + 1 || rec->dir > number + TRACE_ROOT + 1 || rec->dir2 > number + TRACE_ROOT + 1)
         return "it names a file that cannot be";
@@ -319,7 +321,7 @@ struct trace *trace_load(const char *path)
         fail_set("%s: a trace of version %u, this program reads version %u", path, header.version, VERSION);
         goto out;
     }
-    if (fseek(stream, 0, SEEK_END) != 0 || (uint64_t)ftell(stream) < sizeof header + sizeof sum ||
+    if (header.capacity_bytes != header.used_bytes || fseek(stream, 0, SEEK_END) != 0 || (uint64_t)ftell(stream) < sizeof header + sizeof sum ||
         header.used_bytes != (uint64_t)ftell(stream) - sizeof header - sizeof sum) {
         fail_set("%s: cut, or with something behind its end", path);
         goto out;

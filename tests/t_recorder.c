@@ -275,6 +275,26 @@ TEST(a_synced_directory_keeps_names_and_no_bytes)
     holds("x", "");
 }
 
+static void do_sync_all(void)
+{
+    int fd;
+
+    put_file("x", "hello");
+    fd = opened(".", O_RDONLY);
+    must(syncfs(fd) == 0);
+    sync();
+    put_file("y", "hello");
+    close(fd);
+}
+
+TEST(a_sync_of_everything_keeps_everything)
+{
+    BODY;
+    live(do_sync_all);
+    holds("x", "hello");
+    is_gone("y");
+}
+
 static void do_directory_too_early(void)
 {
     sync_dir(".");
@@ -1088,6 +1108,7 @@ int main(int argc, char **argv)
         T(a_synced_new_file_is_gone_without_its_directory),
         T(a_synced_file_in_a_synced_directory_stays),
         T(a_synced_directory_keeps_names_and_no_bytes),
+        T(a_sync_of_everything_keeps_everything),
         T(a_sync_covers_nothing_that_comes_after_it),
         T(an_unlink_comes_back_until_the_directory_is_synced),
         T(a_synced_unlink_stays),
