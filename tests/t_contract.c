@@ -964,6 +964,39 @@ static void a_batch_of_the_largest_size_is_taken(void **state)
     free(numbers);
 }
 
+static void see_number(void *arg, size_t position, kv_status status, slice value)
+{
+    uint32_t *wrong = arg, number;
+
+    if (status == KV_OK && value.size == sizeof number)
+        memcpy(&number, value.data, sizeof number);
+    *wrong += status != KV_OK || value.size != sizeof number || number % 1000 != position;
+}
+
+/* More than fits a first table, page or node: nothing is lost when they grow. */
+static void many_keys_are_all_there(void **state)
+{
+    const struct subject *subject = *state;
+    struct open_store     s = open_here(subject);
+    uint32_t              numbers[1000], wrong = 0;
+    slice                 keys[1000];
+
+    for (uint32_t i = 0; i < 150000; i++)
+        must(kv_put(s.session, slice_of(&i, sizeof i), slice_of(&i, sizeof i)));
+    for (int round = 0; round < 2; round++) {
+        for (uint32_t i = 0; i < 150000; i += 1000) {
+            for (uint32_t j = 0; j < 1000; j++) {
+                numbers[j] = i + j;
+                keys[j] = slice_of(&numbers[j], sizeof numbers[j]);
+            }
+            must(kv_get_many(s.session, keys, 1000, see_number, &wrong));
+        }
+        assert_int_equal(wrong, 0);
+        reopen(subject, &s);
+    }
+    close_store(&s);
+}
+
 /* ---- Tests: scans. ---- */
 
 static bool stop_after(void *arg, slice key, slice value)
@@ -1852,6 +1885,7 @@ static const struct contract_case {
     CASE(a_refused_modify_writes_nothing, KV_RETAINS, false),
     CASE(a_batch_is_done_in_its_order, KV_RETAINS | KV_BATCH, false),
     CASE(a_batch_of_the_largest_size_is_taken, KV_RETAINS | KV_BATCH, false),
+    CASE(many_keys_are_all_there, KV_RETAINS, false),
     CASE(a_scan_visits_each_live_key_once, KV_RETAINS | KV_SCAN, false),
     CASE(a_scan_begins_at_its_key_and_goes_up, KV_RETAINS | KV_ORDERED, false),
     CASE(sessions_see_each_key_as_a_register, KV_RETAINS | KV_SESSIONS, true),

@@ -928,7 +928,7 @@ static void do_short(void)
 
     must(n > 0 && n <= 10);
     if (n < 10)
-        must(write(fd, "0123456789" + n, (size_t)(10 - n)) == 10 - n);
+        must(write(fd, &"0123456789"[n], (size_t)(10 - n)) == 10 - n);
     must(fsync(fd) == 0);
     sync_dir(".");
 }
