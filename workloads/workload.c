@@ -89,7 +89,7 @@ static const struct field fields[] = {
     {"wait_max_ns", FIELD_NS, IN_WORKLOAD, AT(wait_max_ns), 0, 3600e9, NULL, "T", "consistent, bursty: longest (short) wait"},
     {"long_wait_min_ns", FIELD_NS, IN_WORKLOAD, AT(long_wait_min_ns), 0, 3600e9, NULL, "T", "bursty: shortest long wait"},
     {"long_wait_max_ns", FIELD_NS, IN_WORKLOAD, AT(long_wait_max_ns), 0, 3600e9, NULL, "T", "bursty: longest wait"},
-    {"seed", FIELD_COUNT, IN_WORKLOAD, AT(seed), 0, 0x1p64, NULL, "N", "one seed gives one stream of operations"},
+    {"seed", FIELD_COUNT, IN_WORKLOAD, AT(seed), 0, 1e18, NULL, "N", "one seed gives one stream of operations"},
     {"name", FIELD_TEXT, IN_PHASE_ONLY, PHASE(name), 1, WORKLOAD_NAME_BYTES_MAX},
     {"ops", FIELD_COUNT, IN_PHASE, PHASE(ops), 0, 1e15, NULL, "N", "operations of a phase, over all threads"},
     {"seconds", FIELD_SECONDS, IN_PHASE, PHASE(run_ns), 0, SECONDS_MAX, NULL, "S", "length of a phase"},
@@ -456,6 +456,18 @@ static void name_after(struct workload *workload, const char *origin)
     snprintf(workload->name, sizeof workload->name, "%.*s", size, base);
 }
 
+/* Names and texts of the file stand in sentences, and a sentence is one line. */
+static void fail_on_one_line(const char *origin, const char *where, const char *sentence)
+{
+    char line[FAIL_BYTES_MAX];
+
+    snprintf(line, sizeof line, "%s%s: %s", origin, where, sentence);
+    for (char *at = line; *at; at++)
+        if ((unsigned char)*at < ' ' || *at == 0x7f)
+            *at = ' ';
+    fail_set("%s", line);
+}
+
 bool workload_read(struct workload *workload, const char *json, size_t size, const char *origin)
 {
     json_error_t error;
@@ -463,14 +475,17 @@ bool workload_read(struct workload *workload, const char *json, size_t size, con
     bool         read;
 
     if (!root) {
-        fail_set("%s:%d:%d: %s", origin, error.line, error.column, error.text);
+        char where[32];
+
+        snprintf(where, sizeof where, ":%d:%d", error.line, error.column);
+        fail_on_one_line(origin, where, error.text);
         return false;
     }
     set_defaults(workload);
     name_after(workload, origin);
     read = from_json(workload, root);
     if (!read)
-        fail_set("%s: %s", origin, fail_text());
+        fail_on_one_line(origin, "", fail_text());
     json_decref(root);
     return read;
 }
