@@ -9,6 +9,7 @@
     X(workloads, "workload presets, one of them resolved, or the first operations of its streams") \
     X(crash,     "kills an engine again and again, and judges what is left") \
     X(calibrate, "what this machine and this disk can do, in the terms that engines use") \
+    X(merge,     "adds bench results of the same work, exactly")           \
     X(report,    "figures and one page from result files")                 \
     X(get,       "the value of a key in a store")                          \
     X(put,       "writes a key")                                           \

@@ -173,13 +173,20 @@ out:
 }
 
 /* gnuplot names its symbols and patterns alike in every picture; in one page they would be one another's. */
-static void write_prefixed(FILE *out, const char *svg, const char *prefix)
+static void write_mended(FILE *out, const char *svg, const char *prefix)
 {
     static const char *const marks[] = {" id=\"", " id='", "href='#", "href=\"#", "url(#"};
+
+    static const char bold[] = "font-family=\"sans-serif:Bold\""; /* gnuplot 5.4 takes it for a name */
 
     while (*svg) {
         size_t i = 0;
 
+        if (strncmp(svg, bold, sizeof bold - 1) == 0) {
+            fputs("font-family=\"sans-serif\" font-weight=\"600\"", out);
+            svg += sizeof bold - 1;
+            continue;
+        }
         while (i < sizeof marks / sizeof *marks && strncmp(svg, marks[i], strlen(marks[i])) != 0)
             i++;
         if (i == sizeof marks / sizeof *marks) {
@@ -212,12 +219,12 @@ static bool mend_svg(const struct figure *figure, const char *dir)
         goto out;
     }
     *title = '\0';
-    write_prefixed(out, svg, figure->name);
+    write_mended(out, svg, figure->name);
     fputs("<title>", out);
     html_escape(out, figure->title);
     fputs("</title>\n<desc>", out);
     html_escape(out, figure->alt);
-    write_prefixed(out, after, figure->name);
+    write_mended(out, after, figure->name);
     good = !ferror(out);
     good = fclose(out) == 0 && good;
     if (!good)

@@ -592,30 +592,30 @@ static const struct {
     const char      *name;
     enum column_kind kind;
     const char      *label;
-    bool             synced; /* a limit of tiers that sync; the others limit the rest */
+    enum { NOWHERE, SYNCED, CACHED } limits; /* the tiers that sync, or the others */
 } quantities[] = {
-    {"append_fdatasync", COLUMN_RATE, "append 128 B + fdatasync", true},
-    {"overwrite_fdatasync", COLUMN_RATE, "overwrite 128 B, preallocated, + fdatasync", true},
-    {"overwrite_dsync", COLUMN_RATE, "overwrite 128 B, O_DSYNC", true},
-    {"overwrite_direct_dsync_4096", COLUMN_RATE, "overwrite 4 KiB, O_DIRECT and O_DSYNC", true},
-    {"group_commit_1", COLUMN_RATE, "group commit, one leader, 1 thread", true},
-    {"group_commit_8", COLUMN_RATE, "group commit, one leader, 8 threads", true},
-    {"group_commit_64", COLUMN_RATE, "group commit, one leader, 64 threads", true},
-    {"create_fsync_dirsync", COLUMN_RATE, "create a file, fsync it and its directory", true},
-    {"memory_dependent_ns", COLUMN_NS, "random memory access, each waits for the last", false},
-    {"memory_independent_ns", COLUMN_NS, "random memory access, many in flight", false},
-    {"syscall_ns", COLUMN_NS, "system call", false},
-    {"write_128_ns", COLUMN_NS, "write() of 128 B into the page cache", false},
-    {"pread_128_ns", COLUMN_NS, "pread() of 128 B from the page cache", false},
-    {"random_read_4096_depth_1", COLUMN_RATE, "random 4 KiB read, direct, one at a time", false},
-    {"random_read_4096_depth_32", COLUMN_RATE, "random 4 KiB read, direct, 32 in flight", false},
-    {"sequential_write_bytes_per_s", COLUMN_BANDWIDTH, "sequential write and one fdatasync", false},
-    {"sequential_read_bytes_per_s", COLUMN_BANDWIDTH, "sequential read, direct", false},
-    {"memcpy_bytes_per_s", COLUMN_BANDWIDTH, "memcpy, one thread", false},
-    {"xxh3_100_ns", COLUMN_NS, "xxh3 of 100 B", false},
-    {"xxh3_4096_ns", COLUMN_NS, "xxh3 of 4 KiB", false},
-    {"clock_gettime_ns", COLUMN_NS, "clock_gettime", false},
-    {"rdtsc_ns", COLUMN_NS, "rdtsc", false},
+    {"append_fdatasync", COLUMN_RATE, "append 128 B + fdatasync", SYNCED},
+    {"overwrite_fdatasync", COLUMN_RATE, "overwrite 128 B, preallocated, + fdatasync", SYNCED},
+    {"overwrite_dsync", COLUMN_RATE, "overwrite 128 B, O_DSYNC", SYNCED},
+    {"overwrite_direct_dsync_4096", COLUMN_RATE, "overwrite 4 KiB, O_DIRECT and O_DSYNC", SYNCED},
+    {"group_commit_1", COLUMN_RATE, "group commit, one leader, 1 thread", SYNCED},
+    {"group_commit_8", COLUMN_RATE, "group commit, one leader, 8 threads", SYNCED},
+    {"group_commit_64", COLUMN_RATE, "group commit, one leader, 64 threads", SYNCED},
+    {"create_fsync_dirsync", COLUMN_RATE, "create a file, fsync it and its directory", SYNCED},
+    {"memory_dependent_ns", COLUMN_NS, "random memory access, each waits for the last", CACHED},
+    {"memory_independent_ns", COLUMN_NS, "random memory access, many in flight", CACHED},
+    {"syscall_ns", COLUMN_NS, "system call", CACHED},
+    {"write_128_ns", COLUMN_NS, "write() of 128 B into the page cache", CACHED},
+    {"pread_128_ns", COLUMN_NS, "pread() of 128 B from the page cache", CACHED},
+    {"random_read_4096_depth_1", COLUMN_RATE, "random 4 KiB read, direct, one at a time", CACHED},
+    {"random_read_4096_depth_32", COLUMN_RATE, "random 4 KiB read, direct, 32 in flight", CACHED},
+    {"sequential_write_bytes_per_s", COLUMN_BANDWIDTH, "sequential write and one fdatasync", NOWHERE},
+    {"sequential_read_bytes_per_s", COLUMN_BANDWIDTH, "sequential read, direct", NOWHERE},
+    {"memcpy_bytes_per_s", COLUMN_BANDWIDTH, "memcpy, one thread", NOWHERE},
+    {"xxh3_100_ns", COLUMN_NS, "xxh3 of 100 B", NOWHERE},
+    {"xxh3_4096_ns", COLUMN_NS, "xxh3 of 4 KiB", NOWHERE},
+    {"clock_gettime_ns", COLUMN_NS, "clock_gettime", NOWHERE},
+    {"rdtsc_ns", COLUMN_NS, "rdtsc", NOWHERE},
 };
 
 /* The number of a quantity, and its latencies when it has some. */
@@ -649,7 +649,7 @@ static void write_limits(FILE *html, const struct model *model, const json_t *ro
     for (size_t i = 0; i < COUNT_OF(quantities); i++) {
         double value = quantity_of(calibration, i, &p50_ns, &p99_ns);
 
-        if (quantities[i].synced != tier_syncs(tier) || !isfinite(value))
+        if (quantities[i].limits != (tier_syncs(tier) ? SYNCED : CACHED) || !isfinite(value))
             continue;
         fprintf(html, "<tr><td>%s</td><td class=\"n\">%s</td></tr>", quantities[i].label,
                 number_text(text, quantities[i].kind, value));
