@@ -1,0 +1,344 @@
+/*
+ * commit.c -- leader and followers: whoever finds nobody leading writes what all have queued, with one sync.
+ *
+ *   1  a session queues its write; if there is a leader it sleeps on its own semaphore
+ *   2  the leader takes what is queued and fits the segment, gives it sequence numbers, writes it with one pwrite over
+ *      the zeros that are there, and syncs: the file's size and blocks do not change, so that is one flush
+ *   3  it hands the lead to the first in the queue, so that the next group syncs while this one is acknowledged
+ *   4  it points the keydir at the new records, in the order of the log, and wakes its followers
+ *
+ * So nobody ever reads what is not on the disk.  Step 4 of a group begins before the next leader has the lead and ends
+ * before that one's step 4: `turn` is taken before the lead is handed on.
+ * A group starts with a MARK: all groups before it were durable when it was written.
+ */
+#include "engines/bitcask/commit.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+
+kv_status commit_open(struct bitcask *store)
+{
+    store->commit.last = &store->commit.first;
+    pthread_mutex_init(&store->commit.lock, NULL);
+    pthread_mutex_init(&store->commit.turn, NULL);
+    return KV_OK;
+}
+
+void commit_close(struct bitcask *store)
+{
+    pthread_mutex_destroy(&store->commit.lock);
+    pthread_mutex_destroy(&store->commit.turn);
+    buf_free(&store->commit.bytes);
+    buf_free(&store->commit.hashes);
+}
+
+kv_status commit_request_open(struct commit_request **out)
+{
+    *out = calloc(1, sizeof **out);
+    if (!*out)
+        return kv_fail(KV_NO_MEMORY, "no memory for a session");
+    sem_init(&(*out)->wake, 0, 0);
+    return KV_OK;
+}
+
+void commit_request_close(struct commit_request *request)
+{
+    if (request)
+        sem_destroy(&request->wake);
+    free(request);
+}
+
+/* A group. */
+
+struct group {
+    struct bitcask        *store;
+    struct bitcask_session *session; /* the leader's */
+    struct commit_request *first;
+    uint64_t               bytes; /* at most, mark included */
+    uint64_t               seq;   /* of its last record */
+};
+
+/* Takes the first of the queue and all behind it that fit in beside it. */
+static void take(struct group *group)
+{
+    struct commit *commit = &group->store->commit;
+    uint64_t       room;
+
+    pthread_mutex_lock(&group->store->log.lock);
+    room = group->store->log.active ? group->store->log.active->capacity - group->store->log.tail : 0;
+    pthread_mutex_unlock(&group->store->log.lock);
+    pthread_mutex_lock(&commit->lock);
+    struct commit_request **link = &commit->first;
+    group->first = commit->first;
+    group->bytes = RECORD_MARK_BYTES;
+    do {
+        group->bytes += (*link)->bytes;
+        link = &(*link)->next;
+    } while (*link && group->bytes + (*link)->bytes <= room);
+    commit->first = *link;
+    *link = NULL;
+    if (!commit->first)
+        commit->last = &commit->first;
+    pthread_mutex_unlock(&commit->lock);
+}
+
+/* Whether an earlier write of the group has that hash; equal hashes of different keys only cost a retry. */
+static bool hash_is_in(const struct buf *hashes, uint64_t hash)
+{
+    const uint64_t *all = (const uint64_t *)hashes->data;
+
+    for (size_t i = 0; i < hashes->size / sizeof hash; i++)
+        if (all[i] == hash)
+            return true;
+    return false;
+}
+
+static uint64_t current_ref(struct group *group, const struct log_write *write)
+{
+    uint64_t ref;
+
+    epoch_enter(group->session->epoch);
+    ref = index_find(group->store->index, write->hash, write->key, match_key, group->store);
+    epoch_exit(group->session->epoch);
+    return ref;
+}
+
+/* Marks the requests whose condition does not hold.  Needs the keydir as the group before left it. */
+static kv_status check_conditions(struct group *group)
+{
+    struct buf *hashes = &group->store->commit.hashes;
+    bool        any = false;
+
+    for (struct commit_request *request = group->first; request; request = request->next)
+        any |= request->conditional;
+    if (!any)
+        return KV_OK;
+    pthread_mutex_lock(&group->store->commit.turn);
+    pthread_mutex_unlock(&group->store->commit.turn);
+    hashes->size = 0;
+    for (struct commit_request *request = group->first; request; request = request->next) {
+        request->lost = request->conditional && (hash_is_in(hashes, request->writes[0].hash) ||
+                                                 current_ref(group, &request->writes[0]) != request->expected);
+        for (size_t i = 0; !request->lost && i < request->count; i++)
+            TRY(buf_append(hashes, &request->writes[i].hash, sizeof request->writes[i].hash));
+    }
+    return KV_OK;
+}
+
+/* Forms the records of the group as they will stand from the tail on. */
+struct encoder {
+    struct segment *active;
+    struct buf     *bytes;
+    uint64_t        tail, seq;
+};
+
+static void encode(struct encoder *encoder, enum record_type type, unsigned flags, slice key, uint64_t hash, slice value,
+                   uint64_t *ref)
+{
+    uint64_t offset = encoder->tail + encoder->bytes->size;
+
+    record_write(encoder->bytes->data + encoder->bytes->size, segment_place(encoder->active, offset), encoder->seq++, type,
+                 flags, key, hash, value);
+    encoder->bytes->size += record_bytes(key.size, value.size);
+    if (ref)
+        *ref = ref_make(encoder->active, offset);
+}
+
+static void encode_request(struct encoder *encoder, struct commit_request *request)
+{
+    struct record_batch batch = {request->count, request->bytes - RECORD_BATCH_BYTES};
+    slice               none = {0};
+
+    if (request->batch)
+        encode(encoder, RECORD_BATCH, 0, none, index_hash(none), slice_of(&batch, sizeof batch), NULL);
+    for (size_t i = 0; i < request->count; i++) {
+        struct log_write *write = &request->writes[i];
+        encode(encoder, write->type, request->batch ? RECORD_IN_BATCH : 0, write->key, write->hash, write->value,
+               &write->ref);
+    }
+}
+
+static kv_status write_group(struct group *group)
+{
+    struct bitcask *store = group->store;
+    struct encoder  encoder = {.bytes = &store->commit.bytes};
+    uint64_t        durable_seq = store->durable_seq; /* only leaders raise it in this tier */
+    slice           none = {0};
+    kv_status       status;
+
+    encoder.bytes->size = 0;
+    TRY(buf_reserve(encoder.bytes, group->bytes));
+    pthread_mutex_lock(&store->log.lock);
+    status = log_room(store, group->bytes);
+    encoder.active = store->log.active;
+    encoder.tail = store->log.tail;
+    encoder.seq = store->log.next_seq;
+    pthread_mutex_unlock(&store->log.lock);
+    TRY(status);
+    encode(&encoder, RECORD_MARK, 0, none, index_hash(none), slice_of(&durable_seq, sizeof durable_seq), NULL);
+    for (struct commit_request *request = group->first; request; request = request->next)
+        if (!request->lost)
+            encode_request(&encoder, request);
+    group->bytes = encoder.bytes->size;
+    group->seq = encoder.seq - 1;
+    /* A failure leaves an unknown part of the group in the file, and what is in the kernel's cache may not be what is on
+     * the disk: nothing may be written behind it. */
+    if (file_write_at(&encoder.active->file, encoder.bytes->data, encoder.bytes->size, encoder.tail) != KV_OK ||
+        file_sync_data(&encoder.active->file) != KV_OK)
+        return store_fail(store);
+    count(&store->counters.syncs, 1);
+    return KV_OK;
+}
+
+/* The log has grown by the group. */
+static void advance(struct group *group)
+{
+    struct bitcask *store = group->store;
+
+    pthread_mutex_lock(&store->log.lock);
+    store->log.tail += group->bytes;
+    store->log.next_seq = group->seq + 1;
+    store->log.active->dead_bytes += RECORD_MARK_BYTES;
+    store->log.dead_bytes += RECORD_MARK_BYTES;
+    for (struct commit_request *request = group->first; request; request = request->next) {
+        if (request->lost)
+            continue;
+        if (request->batch) {
+            store->log.active->dead_bytes += RECORD_BATCH_BYTES;
+            store->log.dead_bytes += RECORD_BATCH_BYTES;
+        }
+        for (size_t i = 0; i < request->count; i++)
+            log_count_write(store, &request->writes[i]);
+    }
+    log_written(store, group->bytes);
+    __atomic_store_n(&store->durable_seq, group->seq, __ATOMIC_RELEASE);
+    pthread_mutex_unlock(&store->log.lock);
+}
+
+static kv_status apply_write(struct group *group, struct log_write *write)
+{
+    struct bitcask    *store = group->store;
+    struct index_place place;
+    kv_status          status = KV_OK;
+    uint64_t           old;
+
+    index_lock(store->index, write->hash, &place);
+    old = index_seek(&place, write->key, match_key, store);
+    if (write->type == RECORD_PUT)
+        status = index_put(store->index, &place, write->ref);
+    else
+        index_remove(store->index, &place);
+    if (old && status == KV_OK) {
+        pthread_mutex_lock(&store->log.lock);
+        log_displaced(store, old);
+        pthread_mutex_unlock(&store->log.lock);
+    }
+    index_unlock(store->index, group->session->epoch, &place);
+    return status;
+}
+
+/* In one epoch: a snapshot stops the world, and must not do so in the middle of a batch. */
+static void apply(struct group *group)
+{
+    epoch_enter(group->session->epoch);
+    for (struct commit_request *request = group->first; request; request = request->next)
+        for (size_t i = 0; !request->lost && i < request->count; i++)
+            if (apply_write(group, &request->writes[i]) != KV_OK)
+                request->status = store_fail(group->store); /* durable, but not to be seen before the next open */
+    epoch_exit(group->session->epoch);
+}
+
+/* The next leader is on its way before anybody of this group is told. */
+static void hand_over(struct bitcask *store)
+{
+    struct commit_request *next;
+
+    pthread_mutex_lock(&store->commit.lock);
+    next = store->commit.first;
+    if (next)
+        next->lead = true;
+    else
+        store->commit.led = false;
+    pthread_mutex_unlock(&store->commit.lock);
+    if (next)
+        sem_post(&next->wake);
+}
+
+static void wake_followers(struct group *group, struct commit_request *leader)
+{
+    for (struct commit_request *request = group->first, *next; request; request = next) {
+        next = request->next; /* the request is gone as soon as its session is awake */
+        if (request != leader)
+            sem_post(&request->wake);
+    }
+}
+
+static void lead(struct bitcask_session *session, struct commit_request *leader)
+{
+    struct bitcask *store = (struct bitcask *)session->base.store;
+    struct group    group = {.store = store, .session = session};
+    kv_status       status;
+
+    take(&group);
+    status = store_failed(store) ? store_refuses(store) : check_conditions(&group);
+    if (status == KV_OK)
+        status = write_group(&group);
+    for (struct commit_request *request = group.first; request; request = request->next)
+        request->status = status;
+    if (status == KV_OK)
+        advance(&group);
+    pthread_mutex_lock(&store->commit.turn);
+    hand_over(store);
+    if (status == KV_OK)
+        apply(&group);
+    pthread_mutex_unlock(&store->commit.turn);
+    wake_followers(&group, leader);
+}
+
+static void wait_awake(struct commit_request *request)
+{
+    while (sem_wait(&request->wake) < 0 && errno == EINTR)
+        continue;
+}
+
+static kv_status measure(struct bitcask *store, struct commit_request *request)
+{
+    request->bytes = request->batch ? RECORD_BATCH_BYTES : 0;
+    for (size_t i = 0; i < request->count; i++)
+        request->bytes += record_bytes(request->writes[i].key.size, request->writes[i].value.size);
+    if (request->bytes > BATCH_BYTES_MAX)
+        return kv_fail(KV_TOO_LARGE, "a batch of %" PRIu64 " bytes; up to %" PRIu64 " are taken", request->bytes,
+                       BATCH_BYTES_MAX);
+    return store_failed(store) ? store_refuses(store) : KV_OK;
+}
+
+kv_status commit_write(struct bitcask_session *session, struct commit_request *request)
+{
+    struct bitcask *store = (struct bitcask *)session->base.store;
+    bool            leads;
+
+    TRY(measure(store, request));
+    request->next = NULL;
+    request->lead = request->lost = false;
+    request->status = KV_OK;
+    pthread_mutex_lock(&store->commit.lock);
+    *store->commit.last = request;
+    store->commit.last = &request->next;
+    leads = !store->commit.led;
+    store->commit.led = true;
+    pthread_mutex_unlock(&store->commit.lock);
+    if (!leads) {
+        wait_awake(request);
+        leads = request->lead;
+    }
+    if (leads)
+        lead(session, request);
+    if (request->status == KV_IO)
+        return store_refuses(store); /* the sentence was another thread's */
+    if (request->status == KV_NO_SPACE)
+        return kv_fail(KV_NO_SPACE, "%s: no space for the next segment of the log", store->dir.path);
+    if (request->status == KV_NO_MEMORY)
+        return kv_fail(KV_NO_MEMORY, "no memory for a group of writes");
+    return request->status;
+}

@@ -1,0 +1,35 @@
+/*
+ * commit.h -- tier commit: writes that are acknowledged when they are on the disk, many with one sync.
+ */
+#ifndef ASSAY_ENGINES_BITCASK_COMMIT_H
+#define ASSAY_ENGINES_BITCASK_COMMIT_H
+
+#include <semaphore.h>
+
+#include "engines/bitcask/store.h"
+
+/* One session's write on its way; belongs to the session that waits for it. */
+struct commit_request {
+    struct log_write      *writes;
+    size_t                 count;
+    bool                   batch;       /* all or none */
+    bool                   conditional; /* one write, only if the keydir still has `expected` for its key (0: none) */
+    uint64_t               expected;
+    uint64_t               bytes;       /* in the log */
+    bool                   lead;        /* woken to lead, not because it is done */
+    bool                   lost;        /* the condition did not hold; nothing was written */
+    kv_status              status;
+    sem_t                  wake;
+    struct commit_request *next;
+};
+
+kv_status commit_open(struct bitcask *store);
+void commit_close(struct bitcask *store);
+
+MUST_USE kv_status commit_request_open(struct commit_request **out);
+void commit_request_close(struct commit_request *request); /* NULL is fine */
+
+/* Outside of the epoch.  Fill in writes (type, key, value, hash), count, batch and conditional; then look at lost. */
+MUST_USE kv_status commit_write(struct bitcask_session *session, struct commit_request *request);
+
+#endif

@@ -1,0 +1,157 @@
+/* read.c -- get, get_many and scan: index, record in the mapping, checksum, visitor. */
+#include "engines/bitcask/read.h"
+
+#include <stdlib.h>
+
+#include "engines/bitcask/ops.h"
+
+#define GROUP 32 /* keys of get_many whose misses overlap: more than a core can have in flight */
+
+kv_status read_damaged(const struct bitcask *store, uint64_t ref)
+{
+    return segment_damaged(ref_segment(store, ref), ref_offset(ref), "a record contradicts its checksum");
+}
+
+/* A lookup, and what it met that was damaged. */
+struct lookup {
+    const struct bitcask *store;
+    uint64_t              damaged; /* ref, 0: none */
+};
+
+/*
+ * index_match.  A tag fits by chance once in some ten thousand times; so when the key is another one, the record is
+ * checked: with a damaged key it may be the one that is sought.
+ */
+static inline bool match_or_suspect(const void *context, uint64_t ref, slice key)
+{
+    struct lookup        *lookup = (struct lookup *)context;
+    const struct segment *segment = ref_segment(lookup->store, ref);
+    const struct record  *record = segment_record(segment, ref_offset(ref));
+
+    if (__builtin_expect(match_key(lookup->store, ref, key), 1))
+        return true;
+    if (!record_check(record, segment_limit(segment) - ref_offset(ref), segment_place(segment, ref_offset(ref))))
+        lookup->damaged = ref;
+    return false;
+}
+
+static inline kv_status find_value(const struct bitcask *store, slice key, uint64_t hash, slice *value)
+{
+    struct lookup lookup = {store, 0};
+    uint64_t      ref = index_find(store->index, hash, key, match_or_suspect, &lookup);
+
+    if (__builtin_expect(ref != 0, 1))
+        return read_value(store, ref, hash, value);
+    return __builtin_expect(lookup.damaged != 0, 0) ? read_damaged(store, lookup.damaged) : KV_NOT_FOUND;
+}
+
+kv_status ops_get(struct kv_session *base, slice key, kv_visit *visit, void *arg)
+{
+    struct bitcask_session *session = (struct bitcask_session *)base;
+    struct bitcask         *store = (struct bitcask *)base->store;
+    slice                   value;
+    kv_status               status;
+
+    epoch_enter(session->epoch);
+    status = find_value(store, key, index_hash(key), &value);
+    if (status == KV_OK)
+        visit(arg, key, value);
+    epoch_exit(session->epoch);
+    return status;
+}
+
+static void prefetch_record(const struct bitcask *store, uint64_t ref)
+{
+    const char *record = (const char *)ref_record(store, ref);
+
+    __builtin_prefetch(record);
+    __builtin_prefetch(record + 64);
+    __builtin_prefetch(record + 128);
+}
+
+kv_status ops_get_many(struct kv_session *base, const slice *keys, size_t count, kv_visit_many *visit, void *arg)
+{
+    struct bitcask_session *session = (struct bitcask_session *)base;
+    struct bitcask         *store = (struct bitcask *)base->store;
+    uint64_t                hash[GROUP];
+
+    for (size_t from = 0; from < count; from += GROUP) {
+        size_t group = count - from < GROUP ? count - from : GROUP;
+        epoch_enter(session->epoch);
+        for (size_t i = 0; i < group; i++)
+            index_prefetch(store->index, hash[i] = index_hash(keys[from + i]));
+        for (size_t i = 0; i < group; i++) {
+            uint64_t ref = index_candidate(store->index, hash[i]);
+            if (ref)
+                prefetch_record(store, ref);
+        }
+        for (size_t i = 0; i < group; i++) {
+            slice     value = {0};
+            kv_status status = find_value(store, keys[from + i], hash[i], &value);
+            visit(arg, from + i, status, value);
+        }
+        epoch_exit(session->epoch);
+    }
+    return KV_OK;
+}
+
+/* Scan. */
+
+static kv_status visit_ref(const struct bitcask *store, uint64_t ref, kv_visit *visit, void *arg, bool *go_on)
+{
+    const struct segment *segment = ref_segment(store, ref);
+    const struct record  *record = segment_record(segment, ref_offset(ref));
+
+    if (!record_check(record, segment_limit(segment) - ref_offset(ref), segment_place(segment, ref_offset(ref))))
+        return read_damaged(store, ref);
+    *go_on = visit(arg, record_key(record), record_value(record));
+    return KV_OK;
+}
+
+/* Collects refs of several buckets, so that the misses for their records overlap. */
+static kv_status next_refs(const struct bitcask *store, uint64_t *position, struct index_refs *some, struct index_refs *refs)
+{
+    refs->count = 0;
+    while (refs->count < GROUP) {
+        TRY(index_next(store->index, position, some));
+        if (some->count == 0)
+            break;
+        for (size_t i = 0; i < some->count; i++) {
+            if (refs->count == refs->capacity) {
+                size_t    capacity = refs->capacity ? refs->capacity * 2 : 2 * GROUP;
+                uint64_t *more = realloc(refs->ref, capacity * sizeof *more);
+                if (!more)
+                    return kv_fail(KV_NO_MEMORY, "no memory for a scan");
+                refs->ref = more;
+                refs->capacity = capacity;
+            }
+            prefetch_record(store, some->ref[i]);
+            refs->ref[refs->count++] = some->ref[i];
+        }
+    }
+    return KV_OK;
+}
+
+kv_status ops_scan(struct kv_session *base, slice first, kv_visit *visit, void *arg)
+{
+    struct bitcask_session *session = (struct bitcask_session *)base;
+    struct bitcask         *store = (struct bitcask *)base->store;
+    struct index_refs       some = {0}, refs = {0};
+    uint64_t                position = 0;
+    bool                    go_on = true;
+    kv_status               status = KV_OK;
+
+    (void)first;
+    while (status == KV_OK && go_on) {
+        epoch_enter(session->epoch); /* left between groups, so that a long scan holds no merged segment */
+        status = next_refs(store, &position, &some, &refs);
+        for (size_t i = 0; status == KV_OK && go_on && i < refs.count; i++)
+            status = visit_ref(store, refs.ref[i], visit, arg, &go_on);
+        epoch_exit(session->epoch);
+        if (refs.count == 0)
+            break;
+    }
+    free(some.ref);
+    free(refs.ref);
+    return status;
+}
