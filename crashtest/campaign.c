@@ -6,7 +6,6 @@
 #include <stdlib.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "common/child.h"
@@ -15,9 +14,12 @@
 #include "common/progress.h"
 #include "common/rng.h"
 #include "common/stop.h"
+#include "crashtest/judge.h"
 #include "crashtest/kept.h"
-#include "crashtest/tree.h"
+#include "crashtest/killer.h"
+#include "crashtest/state.h"
 #include "crashtest/survey.h"
+#include "crashtest/tree.h"
 
 /* A store lives for so many lives on average, then an empty one takes its place. */
 #define LIVES_PER_STORE 24
@@ -27,10 +29,13 @@
 #define RECOVERY_PERCENT 14
 #define RECOVERIES_MAX   3
 
-/* The moment of death is so much later than the last write it waits for, at most. */
-#define LATER_NS (400 * NS_PER_US)
+/* Of 100 lives, so many are killed at an I/O call. */
+#define CALL_PERCENT 20
 
-#define LOOK_NS (40 * NS_PER_US)
+/* Power losses: so many states are built of one life, and a sync may take so long. */
+#define STATES_PER_LIFE 4
+#define SYNC_DELAY_NS   (300 * NS_PER_US)
+#define TRACE_BYTES     (UINT64_C(1) << 30)
 
 struct campaign {
     const struct campaign_settings *settings;
@@ -42,15 +47,19 @@ struct campaign {
     struct history_value            before[KEYSPACE_MAX];
     struct rng                      rng;
     struct progress                 progress;
-    char                            store[PATH_MAX], image[PATH_MAX];
-    uint64_t                        open_ns;     /* about how long an opening takes */
+    const struct recorder_api      *recorder; /* NULL: there is none */
+    struct trace                   *trace;
+    struct history                 *opening;  /* of openings that are killed */
+    struct killer                   killer;
+    char                            store[PATH_MAX];  /* where lives run */
+    char                            image[PATH_MAX];  /* what a crash left, untouched */
+    char                            looked[PATH_MAX]; /* power: its copy, which the survey opens */
+    char                            base[PATH_MAX], base_again[PATH_MAX]; /* power: what was durable when the recording began */
     uint64_t                        store_lives; /* how many lives the store has still to come */
     uint32_t                        life;
     uint64_t                        started_ns;
     uint64_t                        acked_capacity;
 };
-
-enum life_end { LIFE_KILLED, LIFE_BY_ITSELF, LIFE_STALLED };
 
 /* A store of its own. */
 
@@ -67,74 +76,6 @@ static bool new_store(struct campaign *campaign)
     campaign->store_lives = 1 + rng_below(&campaign->rng, 2 * LIVES_PER_STORE);
     campaign->result->stores++;
     return true;
-}
-
-/* Waiting and killing. */
-
-static bool is_over(pid_t pid)
-{
-    siginfo_t about = {0};
-
-    return waitid(P_PID, (id_t)pid, &about, WEXITED | WNOHANG | WNOWAIT) == 0 && about.si_pid == pid;
-}
-
-static void wait_ns(uint64_t ns)
-{
-    clock_sleep_until_ns(clock_now_ns() + ns);
-}
-
-static uint32_t stage_of(const struct history *history)
-{
-    return __atomic_load_n(&history->stage, __ATOMIC_SEQ_CST);
-}
-
-static void wait_for_opening(const struct history *history, pid_t pid)
-{
-    for (int i = 0; stage_of(history) < HISTORY_OPENING && !is_over(pid) && !stop_requested(); i++)
-        if (i > 100)
-            wait_ns(LOOK_NS);
-}
-
-/* Somewhere in an opening, or soon after it. */
-static void wait_early(struct campaign *campaign, pid_t pid)
-{
-    wait_for_opening(campaign->history, pid);
-    wait_ns(rng_below(&campaign->rng, campaign->open_ns + campaign->open_ns / 4 + 1));
-}
-
-static enum life_end wait_for_writes(struct campaign *campaign, pid_t pid)
-{
-    struct history *history = campaign->history;
-    uint64_t        target = rng_below(&campaign->rng, campaign->settings->ops), seen = 0;
-    uint64_t        progress_ns = clock_now_ns();
-
-    while (!stop_requested()) {
-        uint64_t acked = __atomic_load_n(&history->acked_writes, __ATOMIC_RELAXED);
-        uint32_t stage = stage_of(history);
-        if (stage >= HISTORY_OPENED && acked >= target)
-            break;
-        if (stage >= HISTORY_DONE)
-            break;
-        if (is_over(pid))
-            return LIFE_BY_ITSELF;
-        if (acked != seen) {
-            seen = acked;
-            progress_ns = clock_now_ns();
-        } else if (clock_now_ns() - progress_ns > campaign->settings->timeout_ns) {
-            return LIFE_STALLED;
-        }
-        wait_ns(LOOK_NS);
-    }
-    wait_ns(rng_below(&campaign->rng, LATER_NS));
-    return LIFE_KILLED;
-}
-
-static void note_kill(struct campaign *campaign)
-{
-    uint32_t stage = stage_of(campaign->history);
-
-    campaign->result->kills++;
-    campaign->result->kills_in_recovery += stage == HISTORY_OPENING;
 }
 
 /* Verdicts that need no oracle. */
@@ -171,87 +112,124 @@ static struct life_plan plan_of(struct campaign *campaign)
                               .life = campaign->life};
 }
 
-/* Starts a life and ends it.  False with fail_set(): no child could be started. */
-static bool run_life(struct campaign *campaign, struct oracle_verdict *out)
+static bool is_power(const struct campaign *campaign)
 {
-    struct life_plan    plan = plan_of(campaign);
-    enum life_end       end = LIFE_KILLED;
-    struct child_result result;
-    pid_t               pid;
+    return campaign->settings->profile != NULL;
+}
 
-    history_clear(campaign->history);
-    pid = child_start(life_body, &plan);
-    if (pid < 0)
+/* Recording for power losses, counting for kills at a call. */
+static struct recorder_plan recording(struct campaign *campaign, const char *dir)
+{
+    struct recorder_plan record = {.trace = campaign->trace, .dir = dir, .flags = RECORDER_COUNT_ONLY};
+
+    if (is_power(campaign)) {
+        record.flags = RECORDER_SKIP_SYNC;
+        if (campaign->settings->profile->data != DISK_LOST)
+            record.flags |= RECORDER_LOOK_AT_MARKS;
+        if (rng_below(&campaign->rng, 2)) /* slow syncs show who does not wait for them */
+            record.sync_delay_ns = rng_below(&campaign->rng, SYNC_DELAY_NS);
+    }
+    trace_reset(campaign->trace);
+    return record;
+}
+
+static void note_kill(struct campaign *campaign, const struct killer_report *report)
+{
+    if (report->end != KILLER_KILLED)
+        return;
+    campaign->result->kills++;
+    campaign->result->kills_in_recovery += report->in_opening;
+    campaign->result->kills_at_calls += report->at_call;
+}
+
+/* What the recorder could not follow proves nothing, so it ends the campaign. */
+static bool trace_is_whole(struct trace *trace)
+{
+    if (!trace_settle(trace))
         return false;
-    if (rng_below(&campaign->rng, 100) < EARLY_PERCENT)
-        wait_early(campaign, pid);
+    if (trace->unsupported)
+        fail_set("the engine made %" PRIu64 " calls that the recorder cannot model; the first was %.31s", trace->unsupported,
+                 trace->unsupported_call);
+    else if (trace->escapes)
+        fail_set("the engine made %" PRIu64 " calls past the recorder", trace->escapes);
     else
-        end = wait_for_writes(campaign, pid);
-    if (end != LIFE_BY_ITSELF)
-        child_kill(pid);
-    result = child_wait(pid, 0);
-    if (result.end == CHILD_SIGNALLED && result.code == SIGKILL)
-        note_kill(campaign);
+        return true;
+    return false;
+}
+
+/* Starts a life and ends it.  False with fail_set(): the campaign cannot go on. */
+static bool run_life(struct campaign *campaign, uint64_t *death_ns, struct oracle_verdict *out)
+{
+    struct life_plan     plan = plan_of(campaign);
+    struct killer_report report;
+    struct recorder_plan record;
+    uint64_t             dice = rng_below(&campaign->rng, 100);
+    enum killer_when     when = dice < EARLY_PERCENT ? KILLER_EARLY : KILLER_AT_WRITES;
+    bool                 recorded;
+
+    if (campaign->recorder && dice >= EARLY_PERCENT && dice < EARLY_PERCENT + CALL_PERCENT)
+        when = KILLER_AT_CALL;
+    /* Counting costs a little, so lives that are killed at a moment are mostly not counted. */
+    recorded = campaign->recorder && (is_power(campaign) || when == KILLER_AT_CALL || !campaign->killer.calls || dice > 95);
+    history_clear(campaign->history);
+    campaign->history->position = recorded && is_power(campaign) ? &campaign->trace->count : NULL;
+    if (recorded) {
+        record        = recording(campaign, campaign->store);
+        plan.recorder = campaign->recorder;
+        plan.record   = &record;
+    }
+    if (!killer_run(&campaign->killer, &plan, recorded ? &record : NULL, when, &report))
+        return false;
+    note_kill(campaign, &report);
+    *death_ns = report.death_ns;
+    if (recorded && is_power(campaign) && !trace_is_whole(campaign->trace))
+        return false;
     if (campaign->history->broken_taken)
         say_broken(campaign->history, out);
-    else if (end == LIFE_STALLED)
+    else if (report.end == KILLER_STALLED)
         say_ended(VERDICT_HUNG, "no operation returned any more", out);
-    else if (result.end != CHILD_SIGNALLED || result.code != SIGKILL)
-        say_ended(VERDICT_CRASHED, child_text(result), out);
+    else if (report.end == KILLER_BY_ITSELF)
+        say_ended(VERDICT_CRASHED, child_text(report.child), out);
     return true;
 }
 
-/* Opens the store to kill it meanwhile; the history of the life before is what is judged, so it is not touched. */
-static bool kill_recoveries(struct campaign *campaign)
+/* Opens the store in dir and kills it meanwhile, or soon after.  The history of the life before is what is judged, so it is
+ * not touched. */
+static bool kill_recovery(struct campaign *campaign, const char *dir)
 {
-    struct history  *life = campaign->history;
-    struct history  *notes = history_new(1, 1);
-    struct life_plan plan;
-    uint64_t         times = 1 + rng_below(&campaign->rng, RECOVERIES_MAX);
-    bool             good = notes != NULL;
+    struct life_plan     plan = plan_of(campaign);
+    struct kv_config     config = campaign->config;
+    struct killer_report report;
+    struct recorder_plan record;
+    enum killer_when     when = campaign->recorder && rng_below(&campaign->rng, 2) ? KILLER_AT_OPENING_CALL : KILLER_EARLY;
+    bool                 recorded = is_power(campaign) || when == KILLER_AT_OPENING_CALL;
 
-    campaign->history = notes;
-    for (uint64_t i = 0; good && i < times && !stop_requested(); i++) {
-        pid_t pid;
-        history_clear(notes);
-        plan = plan_of(campaign);
-        plan.recovery_only = true;
-        pid = child_start(life_body, &plan);
-        good = pid >= 0;
-        if (good) {
-            wait_early(campaign, pid);
-            child_kill(pid);
-            child_wait(pid, 0);
-            note_kill(campaign);
-        }
+    config.dir = dir;
+    history_clear(campaign->opening);
+    plan.history       = campaign->opening;
+    plan.config        = &config;
+    plan.recovery_only = true;
+    if (recorded) {
+        record        = recording(campaign, dir);
+        plan.recorder = campaign->recorder;
+        plan.record   = &record;
     }
-    campaign->history = life;
-    history_free(notes);
-    return good;
+    if (!killer_run(&campaign->killer, &plan, recorded ? &record : NULL, when, &report))
+        return false;
+    note_kill(campaign, &report);
+    return !is_power(campaign) || trace_is_whole(campaign->trace);
 }
 
 /* Judging. */
 
-static bool judge(struct campaign *campaign, const struct history_record *record, uint64_t death_ns, bool abrupt,
-                  struct oracle_verdict *out)
+static struct judge_case case_of(const struct campaign *campaign, const struct history_record *record, uint64_t death_ns,
+                                 bool abrupt)
 {
-    const struct campaign_settings *settings = campaign->settings;
-    enum oracle_crash               crash = settings->profile ? ORACLE_POWER : ORACLE_KILL;
-    struct oracle_promise           promise = oracle_promise_of(settings->config.durability, crash, settings->engine->can);
-    struct survey_plan plan = {.engine = settings->engine, .config = &campaign->config, .keys = campaign->keys,
-                               .survey = campaign->survey, .seed = settings->seed, .life = campaign->life,
-                               .abrupt = abrupt, .refusal_is_fine = promise.nothing};
-    struct oracle_case input = {.record = record, .before = campaign->before, .after = campaign->survey->first,
-                                .keys = campaign->keys->count, .promise = promise, .death_ns = death_ns};
-
-    memset(campaign->survey, 0, sizeof *campaign->survey);
-    survey_run(&plan, settings->timeout_ns, out);
-    campaign->result->states++;
-    if (campaign->survey->open_ns) {
-        campaign->open_ns = (campaign->open_ns * 7 + campaign->survey->open_ns) / 8;
-        campaign->result->open_ns += campaign->survey->open_ns;
-    }
-    return out->verdict != VERDICT_HELD || campaign->survey->status != KV_OK || oracle_judge(&input, out);
+    return (struct judge_case){.engine = campaign->settings->engine, .config = &campaign->config, .keys = campaign->keys,
+                               .record = record, .before = campaign->before,
+                               .crash = is_power(campaign) ? ORACLE_POWER : ORACLE_KILL, .death_ns = death_ns,
+                               .seed = campaign->settings->seed, .life = campaign->life, .abrupt = abrupt,
+                               .timeout_ns = campaign->settings->timeout_ns};
 }
 
 /* Failures. */
@@ -281,8 +259,7 @@ static bool free_dir(const char *dir, char out[PATH_MAX])
     return false;
 }
 
-static void keep(struct campaign *campaign, const struct history_record *record, uint64_t death_ns, bool abrupt,
-                 struct campaign_failure *failure)
+static void keep(struct campaign *campaign, const struct judge_case *judged, struct campaign_failure *failure)
 {
     const struct campaign_settings *settings = campaign->settings;
     struct kept                    *kept = calloc(1, sizeof *kept);
@@ -294,16 +271,16 @@ static void keep(struct campaign *campaign, const struct history_record *record,
     }
     snprintf(kept->engine, sizeof kept->engine, "%s", settings->engine_text);
     kept->durability    = settings->config.durability;
-    kept->crash         = settings->profile ? ORACLE_POWER : ORACLE_KILL;
+    kept->crash         = judged->crash;
     snprintf(kept->profile, sizeof kept->profile, "%s", settings->profile ? settings->profile->name : "");
     kept->key_count     = settings->keys;
     kept->key_bytes_max = settings->engine->key_bytes_max;
     kept->seed          = settings->seed;
     kept->life          = campaign->life;
-    kept->abrupt        = abrupt;
-    kept->death_ns      = death_ns;
+    kept->abrupt        = judged->abrupt;
+    kept->death_ns      = judged->death_ns;
     kept->timeout_ns    = settings->timeout_ns;
-    kept->record        = *record;
+    kept->record        = *judged->record;
     kept->before        = campaign->before;
     kept->verdict       = failure->verdict;
     for (uint32_t row = 0; settings->engine->options && settings->engine->options[row].name; row++) {
@@ -332,8 +309,7 @@ static void print_failure(const struct campaign_failure *failure)
         fprintf(stderr, "  replay    assay crash --replay %s\n", failure->dir);
 }
 
-static void note_failure(struct campaign *campaign, const struct history_record *record, uint64_t death_ns, bool abrupt,
-                         const struct oracle_verdict *verdict)
+static void note_failure(struct campaign *campaign, const struct judge_case *judged, const struct oracle_verdict *verdict)
 {
     struct campaign_result  *result = campaign->result;
     struct campaign_failure *failure = &result->failures[result->failure_count];
@@ -345,7 +321,7 @@ static void note_failure(struct campaign *campaign, const struct history_record 
     failure->life    = campaign->life;
     if (verdict->key != UINT32_MAX)
         hex_of(keyspace_key(campaign->keys, verdict->key), failure->key_hex);
-    keep(campaign, record, death_ns, abrupt, failure);
+    keep(campaign, judged, failure);
     progress_end(&campaign->progress);
     print_failure(failure);
 }
@@ -375,39 +351,150 @@ static bool note_life(struct campaign *campaign)
     return true;
 }
 
+/* Looks at what is in `looked`, which is a copy of what is in image. */
+static bool judge(struct campaign *campaign, const char *looked, const struct judge_case *judged, struct oracle_verdict *verdict)
+{
+    struct campaign_result *result = campaign->result;
+
+    if (verdict->verdict == VERDICT_HELD) {
+        if (!judge_store(judged, looked, campaign->survey, verdict))
+            return false;
+        result->states++;
+        if (campaign->survey->open_ns) {
+            campaign->killer.open_ns = (campaign->killer.open_ns * 7 + campaign->survey->open_ns) / 8;
+            result->open_ns += campaign->survey->open_ns;
+        }
+    }
+    result->verdicts[verdict->verdict]++;
+    if (verdict->verdict != VERDICT_HELD)
+        note_failure(campaign, judged, verdict);
+    return true;
+}
+
+/* The process died: what it left is in the store itself. */
+static bool after_kill(struct campaign *campaign, uint64_t death_ns, struct oracle_verdict *verdict)
+{
+    struct history_record record = {0};
+    struct judge_case     judged = case_of(campaign, &record, death_ns, rng_below(&campaign->rng, 2));
+    uint64_t              times = rng_below(&campaign->rng, 100) < RECOVERY_PERCENT ? 1 + rng_below(&campaign->rng, RECOVERIES_MAX) : 0;
+    bool                  good = true;
+
+    while (good && times-- > 0 && !stop_requested())
+        good = kill_recovery(campaign, campaign->store);
+    good = good && tree_remove(campaign->image) && tree_copy(campaign->store, campaign->image) &&
+           history_collect(campaign->history, &record) && judge(campaign, campaign->store, &judged, verdict);
+    history_record_free(&record);
+    return good;
+}
+
+/* The time of the last record before a position of the trace. */
+static uint64_t time_at(const struct trace *trace, uint64_t position)
+{
+    uint64_t time_ns = 0, number = 0;
+
+    for (const struct trace_record *rec = trace_first(trace); rec && number < position; rec = trace_next(trace, rec), number++)
+        time_ns = rec->time_ns;
+    return time_ns;
+}
+
+/* The records of what was there when the recording began. */
+static uint64_t base_count(const struct trace *trace)
+{
+    uint64_t count = 0;
+
+    for (const struct trace_record *rec = trace_first(trace); rec && (rec->flags & TRACE_BASE); rec = trace_next(trace, rec))
+        count++;
+    return count;
+}
+
+/* Half of the positions are where an operation was acknowledged: what it was promised must be there by then. */
+static uint64_t choose_position(struct campaign *campaign)
+{
+    struct history_record record;
+    uint64_t              base = base_count(campaign->trace), count = campaign->trace->count;
+    uint64_t              position = base + rng_below(&campaign->rng, count - base + 1);
+
+    if (rng_below(&campaign->rng, 2) && history_collect(campaign->history, &record)) {
+        if (record.op_count) {
+            uint64_t end = record.ops[rng_below(&campaign->rng, record.op_count)].end_position;
+            position = end >= base && end <= count ? end : position;
+        }
+        history_record_free(&record);
+    }
+    return position;
+}
+
+/* A power loss during the recovery from the one before: what image holds is durable, what the recovery did is not. */
+static bool lose_recovery(struct campaign *campaign)
+{
+    bool good = tree_remove(campaign->looked) && tree_remove(campaign->base_again) &&
+                rename(campaign->image, campaign->base_again) == 0 && tree_copy(campaign->base_again, campaign->looked) &&
+                kill_recovery(campaign, campaign->looked) && tree_remove(campaign->image);
+
+    return good && state_build(campaign->trace, campaign->trace->count, campaign->settings->profile,
+                               rng_u64(&campaign->rng), campaign->base_again, campaign->image);
+}
+
+static bool look_at_state(struct campaign *campaign, uint64_t position, bool final, uint64_t death_ns,
+                          struct oracle_verdict *verdict)
+{
+    struct history_record record = {0};
+    struct judge_case     judged = case_of(campaign, &record, final ? death_ns : time_at(campaign->trace, position),
+                                           rng_below(&campaign->rng, 2));
+    bool                  good = history_collect(campaign->history, &record);
+
+    if (good && !final)
+        history_record_cut(&record, position);
+    good = good && tree_remove(campaign->image) &&
+           state_build(campaign->trace, position, campaign->settings->profile, rng_u64(&campaign->rng), campaign->base,
+                       campaign->image);
+    /* The final state is the last that is built from the life's trace, so only then may a recovery use the trace anew. */
+    if (good && final && rng_below(&campaign->rng, 100) < RECOVERY_PERCENT)
+        good = lose_recovery(campaign);
+    good = good && tree_remove(campaign->looked) && tree_copy(campaign->image, campaign->looked) &&
+           judge(campaign, campaign->looked, &judged, verdict);
+    history_record_free(&record);
+    return good;
+}
+
+/* The machine died: some moments of the trace, and its end.  The life goes on from the end. */
+static bool after_power_loss(struct campaign *campaign, uint64_t death_ns, struct oracle_verdict *verdict)
+{
+    for (int i = 0; i < STATES_PER_LIFE - 1 && verdict->verdict == VERDICT_HELD && !stop_requested(); i++)
+        if (!look_at_state(campaign, choose_position(campaign), false, death_ns, verdict))
+            return false;
+    if (stop_requested() || verdict->verdict != VERDICT_HELD)
+        return true;
+    return look_at_state(campaign, campaign->trace->count, true, death_ns, verdict) && tree_remove(campaign->store) &&
+           rename(campaign->looked, campaign->store) == 0;
+}
+
 static bool one_life(struct campaign *campaign)
 {
     struct oracle_verdict verdict = {.verdict = VERDICT_HELD, .key = UINT32_MAX};
-    struct history_record record = {0};
     uint64_t              death_ns;
-    bool                  abrupt = rng_below(&campaign->rng, 2), good;
+    bool                  good;
 
     if (campaign->store_lives == 0 && !new_store(campaign))
         return false;
     campaign->store_lives--;
     campaign->life++;
-    if (!run_life(campaign, &verdict) || stop_requested())
+    if (is_power(campaign) && !(tree_remove(campaign->base) && tree_copy(campaign->store, campaign->base)))
+        return false;
+    if (!run_life(campaign, &death_ns, &verdict))
         return stop_requested();
-    death_ns = clock_now_ns();
+    if (stop_requested() && verdict.verdict == VERDICT_HELD)
+        return true;
     if (!note_life(campaign))
         return false;
-    if (rng_below(&campaign->rng, 100) < RECOVERY_PERCENT && !kill_recoveries(campaign))
-        return false;
-    good = tree_remove(campaign->image) && tree_copy(campaign->store, campaign->image) &&
-           history_collect(campaign->history, &record);
-    if (good && verdict.verdict == VERDICT_HELD)
-        good = judge(campaign, &record, death_ns, abrupt, &verdict);
-    if (good) {
-        campaign->result->verdicts[verdict.verdict]++;
-        if (verdict.verdict != VERDICT_HELD) {
-            note_failure(campaign, &record, death_ns, abrupt, &verdict);
-            campaign->store_lives = 0;
-        } else if (campaign->survey->status != KV_OK) {
-            campaign->store_lives = 0; /* an explicit refusal where nothing was promised */
-        }
-        memcpy(campaign->before, campaign->survey->last, sizeof campaign->before);
-    }
-    history_record_free(&record);
+    if (verdict.verdict != VERDICT_HELD || !is_power(campaign))
+        good = after_kill(campaign, death_ns, &verdict);
+    else
+        good = after_power_loss(campaign, death_ns, &verdict);
+    /* A store that failed is not gone on with, nor one that refused where nothing was promised. */
+    if (verdict.verdict != VERDICT_HELD || campaign->survey->status != KV_OK)
+        campaign->store_lives = 0;
+    memcpy(campaign->before, campaign->survey->last, sizeof campaign->before);
     return good;
 }
 
@@ -415,7 +502,7 @@ static bool goes_on(const struct campaign *campaign)
 {
     const struct campaign_settings *settings = campaign->settings;
 
-    if (stop_requested() || (settings->lives && campaign->result->lives >= settings->lives))
+    if (stop_requested() || (settings->states && campaign->result->states >= settings->states))
         return false;
     if (settings->until_failure && campaign->result->failure_count)
         return false;
@@ -442,21 +529,30 @@ bool campaign_run(const struct campaign_settings *settings, struct campaign_resu
     campaign->settings = settings;
     campaign->result   = result;
     campaign->config   = settings->config;
-    campaign->open_ns  = NS_PER_MS;
+    campaign->recorder = settings->recorder;
+    campaign->killer   = (struct killer){.rng = &campaign->rng, .ops = settings->ops, .timeout_ns = settings->timeout_ns,
+                                         .open_ns = NS_PER_MS};
+    if (settings->profile && settings->config.durability.tier == KV_TIER_INTERVAL)
+        campaign->killer.linger_ns = 2 * settings->config.durability.interval_ns + ORACLE_SLACK_NS;
     snprintf(campaign->store, sizeof campaign->store, "%s/store", settings->store_dir);
     snprintf(campaign->image, sizeof campaign->image, "%s/image", settings->image_dir);
+    snprintf(campaign->looked, sizeof campaign->looked, "%s/looked", settings->image_dir);
+    snprintf(campaign->base, sizeof campaign->base, "%s/base", settings->image_dir);
+    snprintf(campaign->base_again, sizeof campaign->base_again, "%s/base-again", settings->image_dir);
     campaign->config.dir = campaign->store;
     rng_seed(&campaign->rng, settings->seed, UINT64_MAX);
     prctl(PR_SET_TIMERSLACK, 1000); /* or moments of death would be rounded to 50 us */
     campaign->keys    = keyspace_new(settings->keys, settings->engine->key_bytes_max);
     campaign->history = campaign->keys ? history_new(settings->threads, 2 * settings->ops + 64) : NULL;
-    campaign->survey  = campaign->history ? survey_new() : NULL;
+    campaign->opening = campaign->history ? history_new(1, 1) : NULL;
+    campaign->trace   = campaign->opening ? trace_create(settings->profile ? TRACE_BYTES : 4096) : NULL;
+    campaign->survey  = campaign->trace ? survey_new() : NULL;
     campaign->started_ns = clock_now_ns();
     if (campaign->survey) {
-        progress_start(&campaign->progress, "lives", settings->lives);
+        progress_start(&campaign->progress, "states", settings->states);
         for (good = true; good && goes_on(campaign);) {
             good = one_life(campaign);
-            progress_show(&campaign->progress, result->failure_count ? "FAILED" : "held", result->lives);
+            progress_show(&campaign->progress, result->failure_count ? "FAILED" : "held", result->states);
         }
         progress_end(&campaign->progress);
     }
@@ -465,6 +561,8 @@ bool campaign_run(const struct campaign_settings *settings, struct campaign_resu
     if (result->acked)
         qsort(result->acked, result->lives, sizeof *result->acked, by_size);
     survey_free(campaign->survey);
+    trace_destroy(campaign->trace);
+    history_free(campaign->opening);
     history_free(campaign->history);
     free(campaign->keys);
     free(campaign);

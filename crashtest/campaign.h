@@ -4,6 +4,8 @@
  * A life     A child opens the store and works (life.h) until it is killed: when so many writes were acknowledged and a
  *            random moment more; or at some moment of its opening; or, when the recorder is there, at its n-th I/O call,
  *            before, after or in the middle of it.
+ * Power      The life runs under the recorder and its syncs are not done.  Directories are built from its trace: as the
+ *            disk profile leaves them at the end, and at some moments before, mostly just after an acknowledgement.
  * Recovery   A part of the deaths is followed by one to three openings that are killed too.
  * Looking    The directory is copied first, so that a failure can be kept as it was; then a survey (survey.h) in a
  *            fresh process, and the oracle (oracle.h).
@@ -21,6 +23,7 @@
 #include "crashtest/disk.h"
 #include "crashtest/life.h"
 #include "crashtest/oracle.h"
+#include "crashtest/recorder.h"
 #include "engines/engine.h"
 
 #define CAMPAIGN_FAILURES_MAX 10 /* so many are kept; all are counted */
@@ -29,13 +32,14 @@ struct campaign_settings {
     const struct kv_engine    *engine;
     const char                *engine_text; /* as --engine said it, a plug-in's path made absolute */
     struct kv_config           config;      /* dir is the campaign's to set */
-    const struct disk_profile *profile;     /* power loss; NULL: kills only */
+    const struct disk_profile *profile;     /* power loss, which needs the recorder; NULL: kills only */
+    const struct recorder_api *recorder;    /* NULL: no kills at I/O calls */
     struct life_mix            mix;
     uint32_t                   threads;
     uint32_t                   keys;
     uint32_t                   value_bytes_max;
     uint32_t                   ops;         /* a life is killed after at most this many acknowledged writes */
-    uint64_t                   lives;       /* 0: no limit */
+    uint64_t                   states;      /* images looked at, one a life for kills; 0: no limit */
     uint64_t                   run_ns;      /* 0: no limit */
     bool                       until_failure; /* the first failure ends it */
     uint64_t                   seed;

@@ -18,6 +18,7 @@
 #include "common/units.h"
 #include "common/words.h"
 #include "crashtest/campaign.h"
+#include "crashtest/judge.h"
 #include "crashtest/kept.h"
 #include "crashtest/survey.h"
 #include "crashtest/tree.h"
@@ -125,7 +126,7 @@ static void add_results(json_t *root, const struct request *request, const struc
                   kv_durability_text(settings->config.durability, tier), "workload", request->workload, "ops",
                   (json_int_t)settings->ops, "threads", (json_int_t)settings->threads, "keys", (json_int_t)settings->keys,
                   "value_bytes_max", (json_int_t)settings->value_bytes_max, "seed", (json_int_t)settings->seed, "states",
-                  settings->lives ? json_integer((json_int_t)settings->lives) : json_null(), "run_ns",
+                  settings->states ? json_integer((json_int_t)settings->states) : json_null(), "run_ns",
                   settings->run_ns ? json_integer((json_int_t)settings->run_ns) : json_null(), "dir", settings->dir,
                   "timeout_ns", (json_int_t)settings->timeout_ns, "mode", request->mode, "profile",
                   settings->profile ? json_string(settings->profile->name) : json_null(), "engine",
@@ -155,8 +156,8 @@ static void print_summary(const struct campaign_settings *settings, const struct
     fprintf(stderr, "%s, durability %s, %s: %s\n", settings->engine->name,
             kv_durability_text(settings->config.durability, tier), settings->profile ? settings->profile->name : "kill -9",
             bad ? "NOT HELD" : result->verdicts[VERDICT_HELD] ? "held" : "nothing was judged");
-    fprintf(stderr, "  %" PRIu64 " lives in %.1f s, %" PRIu64 " kills (%.1f/s), %.0f %% of them in recovery; %" PRIu64
-            " stores\n", result->lives, seconds(result->wall_ns), result->kills,
+    fprintf(stderr, "  %" PRIu64 " lives and %" PRIu64 " states in %.1f s, %" PRIu64 " kills (%.1f/s), %.0f %% of them in recovery; %" PRIu64
+            " stores\n", result->lives, result->states, seconds(result->wall_ns), result->kills,
             (double)result->kills / (seconds(result->wall_ns) + 1e-9),
             100.0 * (double)result->kills_in_recovery / ((double)result->kills + 1e-9), result->stores);
     fprintf(stderr, "  acknowledged writes a life: median %" PRIu32 ", p10 %" PRIu32 ", p90 %" PRIu32
@@ -193,6 +194,7 @@ static int replay(const struct request *request)
     struct keyspace        *keys = NULL;
     const struct kv_engine *engine;
     struct kv_config        config;
+    struct judge_case       judged;
     struct oracle_verdict   verdict;
     char                    scratch[PATH_MAX] = "", store[PATH_MAX], image[PATH_MAX];
     int                     code = 2;
@@ -210,18 +212,12 @@ static int replay(const struct request *request)
     snprintf(store, sizeof store, "%.*s/store", PATH_MAX - 10, scratch);
     if (!tree_copy(image, store))
         goto out;
-    config.dir = store;
-    {
-        struct oracle_promise promise = oracle_promise_of(kept->durability, kept->crash, engine->can);
-        struct survey_plan    plan = {.engine = engine, .config = &config, .keys = keys, .survey = survey, .seed = kept->seed,
-                                      .life = kept->life, .abrupt = kept->abrupt, .refusal_is_fine = promise.nothing};
-        struct oracle_case    input = {.record = &kept->record, .before = kept->before, .after = survey->first,
-                                       .keys = keys->count, .promise = promise, .death_ns = kept->death_ns};
-
-        survey_run(&plan, kept->timeout_ns, &verdict);
-        if (verdict.verdict == VERDICT_HELD && survey->status == KV_OK && !oracle_judge(&input, &verdict))
-            goto out;
-    }
+    judged = (struct judge_case){.engine = engine, .config = &config, .keys = keys, .record = &kept->record,
+                                 .before = kept->before, .crash = kept->crash, .death_ns = kept->death_ns,
+                                 .seed = kept->seed, .life = kept->life, .abrupt = kept->abrupt,
+                                 .timeout_ns = kept->timeout_ns};
+    if (!judge_store(&judged, store, survey, &verdict))
+        goto out;
     printf("%s: %s (kept as %s)\n", verdict_word(verdict.verdict), verdict_meaning(verdict.verdict),
            verdict_word(kept->verdict.verdict));
     if (verdict.verdict != VERDICT_HELD)
@@ -255,10 +251,17 @@ static int check(const struct request *request, struct campaign_settings *settin
         mode++;
     if (mode == 4)
         return args_wrong(&command, "there is no mode \"%s\"%s", request->mode, words_hint(request->mode, modes, 4));
-    if (mode > 0)
-        return args_wrong(&command, "mode %s is not there yet; write --mode kill", request->mode);
-    if (request->profile)
+    if (mode > 1)
+        return args_wrong(&command, "mode %s is not there yet; write --mode kill or --mode power", request->mode);
+    if (mode == 0 && request->profile)
         return args_wrong(&command, "--profile belongs to --mode power");
+    if (mode == 1) {
+        settings->profile = disk_profile_find(request->profile ? request->profile : "drop-unsynced");
+        if (!settings->profile)
+            return args_wrong(&command, "%s", fail_text());
+        if (!settings->profile->power)
+            return args_wrong(&command, "profile %s is no power loss; write --mode kill", settings->profile->name);
+    }
     if (!request->engine)
         return args_wrong(&command, "which engine? write --engine NAME; \"assay engines\" lists them");
     if (strcmp(request->workload, "churn") != 0)
@@ -298,11 +301,20 @@ static int run(const struct request *request, int argc, char **argv)
     char                     store_dir[PATH_MAX] = "", image_dir[PATH_MAX] = "", name[PATH_MAX];
     json_t                  *root = NULL;
     uint64_t                 bad = 0;
-    bool                     made_dir, good;
+    bool                     made_dir, good, recorder_missing = false;
     int                      code = check(request, &settings);
 
     if (code >= 0)
         return code;
+    /* The words of the program begin one before those of the command. */
+    if (!recorder_preload(argv - 1)) {
+        if (settings.profile) {
+            fprintf(stderr, "assay crash: a power loss needs the recorder: %s\n", fail_text());
+            return 1;
+        }
+        recorder_missing = true;
+    }
+    settings.recorder = recorder();
     if (request->out && !outfile_open(&file, request->out))
         return args_wrong(&command, "%s", fail_text());
     settings.engine_text     = lasting_name(request->engine, name);
@@ -313,23 +325,25 @@ static int run(const struct request *request, int argc, char **argv)
     settings.value_bytes_max = request->value_bytes < settings.engine->value_bytes_max ? (uint32_t)request->value_bytes
                                                                                       : settings.engine->value_bytes_max;
     settings.ops             = (uint32_t)request->ops;
-    settings.lives           = request->states;
+    settings.states          = request->states;
     settings.run_ns          = request->run_ns;
     settings.seed            = request->seed;
     settings.timeout_ns      = request->timeout_ns;
     settings.until_failure   = request->until_failure;
     settings.dir             = request->dir;
-    if (!settings.lives && !settings.run_ns)
-        settings.lives = 500;
+    if (!settings.states && !settings.run_ns)
+        settings.states = 500;
     made_dir = mkdir(request->dir, 0777) == 0;
     code = 1;
-    if (!make_scratch(request->dir, false, store_dir) || !make_scratch(request->dir, true, image_dir)) {
+    if (!make_scratch(request->dir, settings.profile != NULL, store_dir) || !make_scratch(request->dir, true, image_dir)) {
         fprintf(stderr, "assay crash: %s\n", fail_text());
         goto out;
     }
     settings.store_dir = store_dir;
     settings.image_dir = image_dir;
     root = result_new("crash", argc, argv, store_dir);
+    if (recorder_missing)
+        result_warn(root, "without the recorder nothing was killed at an I/O call");
     good = campaign_run(&settings, &result);
     if (!good)
         fprintf(stderr, "assay crash: the campaign ended early: %s\n", fail_text());
@@ -367,10 +381,10 @@ int command_crash(int argc, char **argv)
     const struct arg options[] = {
         {"engine", ARG_TEXT, &request.engine, "NAME", "which engine; a plug-in by its path", NULL},
         {"mode", ARG_TEXT, &request.mode, "MODE", "kill (the process dies) or power (the machine does)", NULL},
-        {"profile", ARG_TEXT, &request.profile, "P", "power: how the disk behaves", NULL},
+        {"profile", ARG_TEXT, &request.profile, "P", "power: how the disk behaves (drop-unsynced); any other word lists them", NULL},
         {"workload", ARG_TEXT, &request.workload, "W", "what lives do (churn)", NULL},
         {"ops", ARG_COUNT, &request.ops, "N", "a life ends after up to so many acknowledged writes (260)", NULL},
-        {"states", ARG_COUNT, &request.states, "N", "so many lives (500, unless --seconds is given)", NULL},
+        {"states", ARG_COUNT, &request.states, "N", "so many crash states, for kills one a life (500, unless --seconds is given)", NULL},
         {"seconds", ARG_TIME, &request.run_ns, "S", "as many lives as fit into that time", NULL},
         {"until-failure", ARG_FLAG, &request.until_failure, NULL, "the first failure ends the campaign", NULL},
         {"durability", ARG_TEXT, &request.durability, "TIER", "none, process, ordered, interval:10ms, commit (process)", NULL},

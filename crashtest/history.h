@@ -63,6 +63,7 @@ struct history {
     uint64_t acked_writes; /* writes that returned KV_OK, a batch counting once */
     uint32_t stage;
     uint64_t opening_ns, opened_ns;
+    uint64_t opened_calls; /* I/O calls that the opening took, when they are counted */
     uint64_t merges, rotations; /* as the engine told since it was opened */
     const uint64_t *position; /* shared: how many records the trace has; NULL: nobody records */
 

@@ -333,6 +333,7 @@ int life_body(void *arg)
     if (status != KV_OK)
         return broken(history, status);
     history->opened_ns = clock_now_ns();
+    history->opened_calls = plan->recorder ? plan->recorder->calls() : 0;
     __atomic_store_n(&history->stage, HISTORY_OPENED, __ATOMIC_SEQ_CST);
     for (uint32_t i = 0; i < plan->threads && !plan->recovery_only; i++)
         if ((status = prepare(&workers[i], plan, store, i)) != KV_OK)

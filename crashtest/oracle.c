@@ -10,9 +10,6 @@
 
 #define NEVER UINT64_MAX
 
-/* A timer that is due is late by up to this on a busy machine; an interval is not broken by it. */
-#define INTERVAL_SLACK_NS (250 * NS_PER_MS)
-
 static const char *const words[VERDICT_COUNT] = {
 #define X(name, word, meaning) word,
     VERDICT_LIST(X)
@@ -248,7 +245,7 @@ static uint32_t elsewhere(const struct judge *judge, struct history_value value)
 static void find_synced(struct judge *judge)
 {
     const struct oracle_case *in = judge->in;
-    uint64_t                  patience_ns = in->promise.interval_ns + INTERVAL_SLACK_NS;
+    uint64_t                  patience_ns = in->promise.interval_ns + ORACLE_SLACK_NS;
 
     for (size_t i = 0; i < in->record->op_count; i++) {
         const struct history_op *op = &in->record->ops[i];

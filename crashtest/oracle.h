@@ -54,6 +54,9 @@ const char *verdict_meaning(enum verdict verdict);
 
 enum oracle_crash { ORACLE_KILL, ORACLE_POWER };
 
+/* A timer that is due may be late by this on a busy machine: no interval is broken by it. */
+#define ORACLE_SLACK_NS UINT64_C(150000000)
+
 struct oracle_promise {
     bool     nothing;        /* only that what is found was once written to that key, or an explicit refusal */
     bool     all;            /* every acknowledged write */

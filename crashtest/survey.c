@@ -193,14 +193,6 @@ static int first_visit(void *arg)
     struct survey *survey = visit.survey = visit.plan->survey;
     kv_status      status;
 
-    if (visit.plan->recorder) {
-        const char *reason = visit.plan->recorder->start(visit.plan->record);
-        if (reason) {
-            tell(survey, "%s", reason);
-            survey->status = KV_INVALID;
-            return 0;
-        }
-    }
     if ((status = enter(&visit, SURVEY_OPENING)) != KV_OK)
         return give_up(&visit, status);
     stage(&visit, SURVEY_READING);

@@ -14,7 +14,6 @@
 #include "crashtest/history.h"
 #include "crashtest/keyspace.h"
 #include "crashtest/oracle.h"
-#include "crashtest/recorder.h"
 #include "engines/engine.h"
 
 enum survey_stage {
@@ -44,8 +43,6 @@ struct survey_plan {
     uint32_t                    life;
     bool                        abrupt;   /* the first visit ends without closing the store */
     bool                        refusal_is_fine; /* nothing is promised, so an explicit KV_CORRUPT is an answer */
-    const struct recorder_api  *recorder; /* NULL: nobody records or counts */
-    const struct recorder_plan *record;
 };
 
 struct survey *survey_new(void); /* shared memory; NULL with fail_set() */
