@@ -287,7 +287,11 @@ static kv_status memory_put(struct kv_session *base, slice key, slice value)
     kv_status              status;
 
     epoch_enter(session->slot);
-    index_prefetch(session->index, hash); /* comes while the record is made */
+    /* The old record, if there is one, comes while the new one is made.  After the lock would be late: an atomic
+     * instruction waits for all before it, and all behind it wait for it. */
+    old = index_candidate(session->index, hash);
+    if (old)
+        prefetch(NULL, old);
     record = new_record(session, key, value);
     if (!record) {
         epoch_exit(session->slot);
