@@ -15,10 +15,25 @@ struct shard {
     bool     growing;
 };
 
+/*
+ * The tables of one size, for all shards, in one mapping: so tables of some kilobytes, as most are, stand on huge pages
+ * too.  Shards grow at about the same time; the mapping goes when the last has left it.
+ */
+struct level {
+    char  *memory;
+    size_t tables;
+};
+
+#define LEVELS 15 /* tables of 2 MiB, 2^15 buckets, and more have a mapping of their own */
+
+_Static_assert(sizeof(struct index_bucket) << LEVELS == HUGE_BYTES, "such a table fills a huge page");
+
 struct index_inner {
-    struct shard  shard[INDEX_SHARDS];
-    struct epoch *epoch;
-    uint64_t      memory_bytes;
+    struct shard    shard[INDEX_SHARDS];
+    struct level    level[LEVELS];
+    pthread_mutex_t lock; /* levels */
+    struct epoch   *epoch;
+    uint64_t        memory_bytes;
 };
 
 /* A table that readers may still see. */
@@ -60,37 +75,53 @@ static void add_memory(struct index *index, int64_t bytes)
     __atomic_add_fetch(&index->inner->memory_bytes, (uint64_t)bytes, __ATOMIC_RELAXED);
 }
 
+/* Zeroed memory, on huge pages if it is large enough for one: they halve the price of a miss.  NULL: none. */
+static void *map_pages(size_t bytes)
+{
+    size_t slack = bytes >= HUGE_BYTES ? HUGE_BYTES : 0;
+    char  *mapped = mmap(NULL, bytes + slack, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    size_t before;
+
+    if (mapped == MAP_FAILED)
+        return NULL;
+    if (!slack)
+        return mapped;
+    before = -(uintptr_t)mapped & (HUGE_BYTES - 1);
+    if (before)
+        munmap(mapped, before);
+    munmap(mapped + before + bytes, HUGE_BYTES - before);
+    madvise(mapped + before, bytes, MADV_HUGEPAGE);
+    return mapped + before;
+}
+
 /* Returns 0 when there is no memory. */
-static uint64_t make_table(struct index *index, unsigned buckets_log2)
+static uint64_t make_table(struct index *index, size_t shard, unsigned buckets_log2)
 {
     size_t bytes = sizeof(struct index_bucket) << buckets_log2;
-    void  *memory;
+    char  *memory;
 
-    if (bytes >= HUGE_BYTES) {
-        /* Mapped with room to align, so that huge pages fit; they halve the price of a miss. */
-        char  *mapped = mmap(NULL, bytes + HUGE_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-        size_t before;
-        if (mapped == MAP_FAILED)
-            return 0;
-        before = -(uintptr_t)mapped & (HUGE_BYTES - 1);
-        if (before)
-            munmap(mapped, before);
-        munmap(mapped + before + bytes, HUGE_BYTES - before);
-        memory = mapped + before;
-        madvise(memory, bytes, MADV_HUGEPAGE);
+    if (buckets_log2 < LEVELS) {
+        struct level *level = &index->inner->level[buckets_log2];
+        pthread_mutex_lock(&index->inner->lock);
+        if (!level->memory)
+            level->memory = map_pages(bytes * INDEX_SHARDS);
+        memory = level->memory ? level->memory + bytes * shard : NULL;
+        level->tables += memory != NULL;
+        pthread_mutex_unlock(&index->inner->lock);
     } else {
-        memory = aligned_alloc(sizeof(struct index_bucket), bytes);
-        if (!memory)
-            return 0;
-        memset(memory, 0, bytes);
+        memory = map_pages(bytes);
     }
+    if (!memory)
+        return 0;
     add_memory(index, (int64_t)bytes);
     return (uintptr_t)memory | (64 - buckets_log2);
 }
 
-static void free_table(struct index *index, uint64_t table)
+/* With `again`, the same table may be made once more, after a growth that failed, and then has to be zero. */
+static void free_table(struct index *index, uint64_t table, bool again)
 {
-    size_t bytes = bucket_count_of(table) * sizeof(struct index_bucket);
+    size_t   bytes = bucket_count_of(table) * sizeof(struct index_bucket);
+    unsigned log2 = 64 - (table & 63);
 
     for (size_t i = 0; i < bucket_count_of(table); i++) {
         struct index_bucket *bucket = index_next_bucket_(&buckets_of(table)[i]);
@@ -101,10 +132,19 @@ static void free_table(struct index *index, uint64_t table)
             bucket = next;
         }
     }
-    if (bytes >= HUGE_BYTES)
+    if (log2 < LEVELS) {
+        struct level *level = &index->inner->level[log2];
+        if (again)
+            memset(buckets_of(table), 0, bytes);
+        pthread_mutex_lock(&index->inner->lock);
+        if (--level->tables == 0) {
+            munmap(level->memory, bytes * INDEX_SHARDS);
+            level->memory = NULL;
+        }
+        pthread_mutex_unlock(&index->inner->lock);
+    } else {
         munmap(buckets_of(table), bytes);
-    else
-        free(buckets_of(table));
+    }
     add_memory(index, -(int64_t)bytes);
 }
 
@@ -113,7 +153,7 @@ static void free_retired_table(void *context, void *pointer)
     struct retired_table *retired = pointer;
 
     (void)context;
-    free_table(retired->index, retired->table);
+    free_table(retired->index, retired->table, false);
     free(retired);
 }
 
@@ -130,6 +170,7 @@ kv_status index_open(struct epoch *epoch, const struct index_ops *ops, uint64_t 
         return kv_fail(KV_NO_MEMORY, "no memory for an index");
     }
     memset(inner, 0, sizeof *inner);
+    pthread_mutex_init(&inner->lock, NULL);
     index->inner = inner;
     index->ops = *ops;
     inner->epoch = epoch;
@@ -138,7 +179,7 @@ kv_status index_open(struct epoch *epoch, const struct index_ops *ops, uint64_t 
     while (log2 < 40 && ((uint64_t)INDEX_BUCKET_SLOTS << log2) * 7 / 10 * INDEX_SHARDS < expected + expected / 8)
         log2++;
     for (size_t i = 0; i < INDEX_SHARDS; i++) {
-        index->table[i] = make_table(index, log2);
+        index->table[i] = make_table(index, i, log2);
         if (!index->table[i]) {
             index_close(index);
             return kv_fail(KV_NO_MEMORY, "no memory for an index of %llu keys", (unsigned long long)expected);
@@ -154,7 +195,8 @@ void index_close(struct index *index)
         return;
     for (size_t i = 0; i < INDEX_SHARDS; i++)
         if (index->table[i])
-            free_table(index, index->table[i]);
+            free_table(index, index->table[i], false);
+    pthread_mutex_destroy(&index->inner->lock);
     free(index->inner);
     free(index);
 }
@@ -295,7 +337,7 @@ void index_grow_(struct index *index, struct epoch_slot *slot, uint64_t hash)
     if (!index_is_full_(index, hash) || (old & 63) <= 64 - 40)
         goto out;
     retired = malloc(sizeof *retired);
-    rehash.table = make_table(index, 64 - (old & 63) + 1);
+    rehash.table = make_table(index, number, 64 - (old & 63) + 1);
     if (!retired || !rehash.table)
         goto out; /* chains get longer, which is slow and right */
     if (epoch_reserve(slot, 1) != KV_OK)
@@ -323,7 +365,7 @@ out:
     __atomic_store_n(&shard->growing, false, __ATOMIC_RELEASE);
     if (!copied) {
         if (rehash.table)
-            free_table(index, rehash.table);
+            free_table(index, rehash.table, true);
         free(retired);
     }
 }
