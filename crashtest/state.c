@@ -654,6 +654,17 @@ static bool walk_bytes(struct state *state, uint64_t cut_bytes)
 
 /* ---- The calls. ---- */
 
+/* What was there at the start was there all of it, however early the crash. */
+static uint64_t base_records(const struct trace *trace)
+{
+    const struct trace_record *rec = trace_first(trace);
+    uint64_t                   count = 0;
+
+    for (; rec && rec->flags & TRACE_BASE; rec = trace_next(trace, rec))
+        count++;
+    return count;
+}
+
 struct state *state_make(const struct trace *trace, uint64_t upto, uint64_t cut_bytes,
                          const struct disk_profile *profile, uint64_t seed, const char *base_dir)
 {
@@ -663,8 +674,9 @@ struct state *state_make(const struct trace *trace, uint64_t upto, uint64_t cut_
         no_memory();
         return NULL;
     }
+    upto = least(most(upto, base_records(trace)), trace->count);
     *state = (struct state){.trace = trace, .profile = profile, .base = base_dir, .seed = rng_mix(seed),
-                            .upto = least(upto, trace->count), .end = least(upto, trace->count) + (cut_bytes > 0),
+                            .upto = upto, .end = upto + (cut_bytes > 0),
                             .object_count = (uint32_t)least(trace->count, UINT32_MAX - 8) + 3};
     state->objects = calloc(state->object_count, sizeof *state->objects);
     if (!state->objects) {
