@@ -82,7 +82,7 @@ static void zipfian_ranks_have_their_exact_probabilities(void **state)
             rng_seed(&rng, 20, i * EXPONENTS + j);
             assert_true(zipf_init(&zipf, ns[i], exponents[j]));
             bins_init(&bins, ns[i], exponents[j]);
-            for (int draw = 0; draw < 1000000; draw++) {
+            for (int draw = 0; draw < DRAWS(1000000); draw++) {
                 uint64_t rank = zipf_draw(&zipf, &rng);
                 if (rank < 1 || rank > ns[i])
                     fail_msg("rank %llu of %llu", (unsigned long long)rank, (unsigned long long)ns[i]);
@@ -105,7 +105,7 @@ static void a_table_for_more_ranks_serves_fewer_exactly(void **state)
     rng_seed(&rng, 21, 0);
     assert_true(zipf_init(&zipf, 1300, 0.99));
     bins_init(&bins, 1000, 0.99);
-    for (int draw = 0; draw < 1000000; draw++)
+    for (int draw = 0; draw < DRAWS(1000000); draw++)
         bins_add(&bins, zipf_draw_below(&zipf, &rng, 1000));
     assert_true(bins_fit(&bins, "1000 of 1300"));
     zipf_free(&zipf);
@@ -190,7 +190,7 @@ static void rejection_inversion_draws_from_the_same_distribution(void **state)
 
         rng_seed(&rng, 23, j);
         bins_init(&bins, 1000, exponents[j]);
-        for (int draw = 0; draw < 500000; draw++)
+        for (int draw = 0; draw < DRAWS(500000); draw++)
             bins_add(&bins, inversion_draw(&inversion, &rng));
         assert_true(bins_fit(&bins, "rejection-inversion"));
     }
@@ -301,7 +301,7 @@ static void fits_by_rank(const struct workload *workload, bool permuted, const d
     assert_non_null(observed);
     assert_true(keys_init(&keys, workload, &workload->phases[0].keys, 0, 0));
     rank = ranks_of(&keys);
-    for (int block = 0; block < 2000; block++) {
+    for (int block = 0; block < DRAWS(2000); block++) {
         keys_draw(&keys, drawn, sizeof *drawn, 500);
         for (int i = 0; i < 500; i++) {
             if (drawn[i] >= workload->records)
@@ -618,7 +618,7 @@ static void poisson_gaps_are_exponential(void **state)
     workload.rate_per_s = 2000;
     workload.threads    = 2;
     arrival_begin(&arrival, &workload, 0, 1);
-    for (int i = 0; i < 300000; i++) { /* mean gap 1 ms, in bins of 50 us */
+    for (int i = 0; i < DRAWS(300000); i++) { /* mean gap 1 ms, in bins of 50 us */
         uint64_t at = arrival_next_ns(&arrival), bin = (at - before) / 50000;
         assert_true(at >= before);
         observed[bin < 100 ? bin : 100]++;

@@ -95,7 +95,7 @@ static void streams_are_what_they_always_were(void **state)
     };
 
     (void)state;
-    for (size_t i = 0; i < sizeof golden / sizeof *golden; i++) {
+    for (size_t i = 0; i < DRAWS(sizeof golden / sizeof *golden); i++) {
         struct workload workload = preset(golden[i].name);
         uint64_t        hash = ops_hash(&workload, 0);
 
@@ -115,7 +115,7 @@ static void kinds_come_in_the_shares_of_the_mix(void **state)
             uint64_t observed[OP_KINDS] = {0};
 
             assert_true(ops_begin_phase(ops, phase));
-            for (int block = 0; block < 400; block++) {
+            for (int block = 0; block < DRAWS(400); block++) {
                 const struct op *op = ops_next(ops, 256);
                 for (int i = 0; i < 256; i++)
                     observed[op[i].kind]++;
@@ -292,7 +292,7 @@ static void value_sizes_have_their_distribution(void **state)
         workload.value_bytes_max = 120;
         workload.value_exponent  = 1.1;
         ops = ops_new(&workload, 0);
-        for (int block = 0; block < 400; block++) {
+        for (int block = 0; block < DRAWS(400); block++) {
             const struct op *op = ops_next(ops, 256);
             for (int i = 0; i < 256; i++)
                 observed[op[i].value.size - 30]++;
@@ -312,7 +312,7 @@ static void scans_have_uniform_lengths(void **state)
     struct ops     *ops = ops_new(&workload, 0);
 
     (void)state;
-    for (int block = 0; block < 400; block++) {
+    for (int block = 0; block < DRAWS(400); block++) {
         const struct op *op = ops_next(ops, 256);
         for (int i = 0; i < 256; i++) {
             if (op[i].kind == OP_SCAN)
