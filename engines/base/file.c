@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#define HUGE_BYTES (UINT32_C(2) << 20)
 #define ZERO_BYTES (UINT32_C(1) << 20) /* one write of file_zero */
 
 static char *join(const char *dir, const char *name)
@@ -156,6 +157,9 @@ kv_status file_map(const struct file *file, size_t size, bool writable, char **o
     *out = NULL;
     if (map == MAP_FAILED)
         return kv_fail_errno("map %zu bytes of %s", size, file->path);
+    /* Where the file system has large folios, a miss then costs one miss less; elsewhere the advice is not taken. */
+    if (size >= HUGE_BYTES)
+        madvise(map, size, MADV_HUGEPAGE);
     *out = map;
     return KV_OK;
 }

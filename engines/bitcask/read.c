@@ -28,6 +28,9 @@ static inline bool match_or_suspect(const void *context, uint64_t ref, slice key
     const struct segment *segment = ref_segment(lookup->store, ref);
     const struct record  *record = segment_record(segment, ref_offset(ref));
 
+    /* The lines behind the key, which the checksum wants next, on their way while the key's is waited for. */
+    __builtin_prefetch((const char *)record + 64);
+    __builtin_prefetch((const char *)record + 128);
     if (__builtin_expect(match_key(lookup->store, ref, key), 1))
         return true;
     if (!record_check(record, segment_limit(segment) - ref_offset(ref), segment_place(segment, ref_offset(ref))))
