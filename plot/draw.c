@@ -9,6 +9,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "common/clock.h"
 #include "common/fail.h"
 #include "common/stop.h"
 
@@ -157,9 +158,12 @@ static bool run_gnuplot(const struct figure *figure, const char *dir)
                                  : "cannot start gnuplot: %s", strerror(error));
         goto out;
     }
-    while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
+    /* Asked now and then, because a signal that comes just before a blocking wait would not end it. */
+    while (waitpid(pid, &status, WNOHANG) == 0) {
         if (stop_requested())
-            kill(pid, SIGTERM);
+            kill(pid, SIGKILL);
+        clock_sleep_until_ns(clock_now_ns() + 2 * NS_PER_MS);
+    }
     if (stop_requested())
         fail_set("interrupted");
     else if (!WIFEXITED(status) || WEXITSTATUS(status) != 0)

@@ -914,9 +914,11 @@ static const struct column curve_columns[] = {
 struct curves {
     struct figure *figure;
     size_t         panels, series;
+    size_t         series_row; /* where the series at hand begins in the points */
     double         x_most, y_least, y_most; /* of the panel at hand */
     struct list    panel_title, panel_x_most, panel_y_least, panel_y_most;
-    struct list    series_panel, series_colour, series_point, series_dash;
+    struct list    series_first, series_last, series_colour, series_point, series_dash;
+    struct list    panel_first, panel_last;
 };
 
 static void curves_panel(struct curves *curves, const char *title)
@@ -927,13 +929,28 @@ static void curves_panel(struct curves *curves, const char *title)
     curves->x_most = curves->y_most = 0;
     curves->y_least = INFINITY;
     list_text(&curves->panel_title, text);
+    list_number(&curves->panel_first, (double)(curves->series + 1));
     free(text);
+}
+
+static void curves_point(struct curves *curves, size_t round, double x, double y, bool mark);
+
+/* Ends the series at hand.  gnuplot cannot be given no rows: an empty one has a row that says nothing. */
+static void curves_series_end(struct curves *curves)
+{
+    if (curves->series == 0)
+        return;
+    if (table_rows(&curves->figure->points) == curves->series_row)
+        curves_point(curves, 0, NAN, NAN, false);
+    list_number(&curves->series_last, (double)table_rows(&curves->figure->points) - 1);
 }
 
 static void curves_series(struct curves *curves, const struct mark *mark, bool dashes)
 {
+    curves_series_end(curves);
     curves->series++;
-    list_number(&curves->series_panel, (double)curves->panels);
+    curves->series_row = table_rows(&curves->figure->points);
+    list_number(&curves->series_first, (double)curves->series_row);
     list_number(&curves->series_colour, (double)mark->colour);
     list_number(&curves->series_point, mark->point);
     list_number(&curves->series_dash, dashes ? mark->dash : 1);
@@ -977,6 +994,7 @@ static void curves_panel_end(struct curves *curves, bool logarithmic)
         least = 0;
         x     = x > 0 ? x : 1;
     }
+    list_number(&curves->panel_last, (double)curves->series);
     list_number(&curves->panel_x_most, x);
     list_number(&curves->panel_y_least, least);
     list_number(&curves->panel_y_most, most);
@@ -1014,7 +1032,11 @@ static void curves_end(struct curves *curves, const struct model *model, const j
     list_write(&curves->panel_x_most, figure->gp, "panel_x_most");
     list_write(&curves->panel_y_least, figure->gp, "panel_y_least");
     list_write(&curves->panel_y_most, figure->gp, "panel_y_most");
-    list_write(&curves->series_panel, figure->gp, "series_panel");
+    curves_series_end(curves);
+    list_write(&curves->panel_first, figure->gp, "panel_first");
+    list_write(&curves->panel_last, figure->gp, "panel_last");
+    list_write(&curves->series_first, figure->gp, "series_first");
+    list_write(&curves->series_last, figure->gp, "series_last");
     list_write(&curves->series_colour, figure->gp, "series_colour");
     list_write(&curves->series_point, figure->gp, "series_point");
     list_write(&curves->series_dash, figure->gp, "series_dash");

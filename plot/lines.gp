@@ -1,6 +1,6 @@
 # lines.gp -- curves, one panel a kind of operation or an engine; the legend lies above the panels.
 #
-# Columns of points: panel series round x y mark.  A mark of 1 gets the series' symbol.
+# Columns of points: panel series round x y mark.  A row with mark 1 is no part of the curve but a symbol on it.
 
 set multiplot
 do for [p = 1:panels] {
@@ -44,11 +44,10 @@ do for [p = 1:panels] {
     set xlabel x_title offset 0,0.4 tc rgb muted
     set label 201 y_title at screen left_of(p) - 0, screen top_of(p) + 12./H right offset char -0.5,0 tc rgb muted front
 
-    plot for [i = 1:|series_panel|] points skip 1 using \
-             (series_panel[i] == p && $1 == p && $2 == i ? $4 : NaN):(series_panel[i] == p && $1 == p && $2 == i ? $5 : NaN) \
-             with lines lc rgb series_colour[i] dt series_dash[i] lw line_width, \
-         for [i = 1:|series_panel|] points skip 1 using \
-             (symbols && series_panel[i] == p && $1 == p && $2 == i && $6 == 1 ? $4 : NaN):($5) \
-             with points lc rgb series_colour[i] pt series_point[i] ps 0.8
+    # The rows of a series lie together, from series_first to series_last.
+    plot for [i = panel_first[p]:panel_last[p]] points skip 1 every ::series_first[i]::series_last[i] using \
+             ($6 == 1 ? NaN : $4):5 with lines lc rgb series_colour[i] dt series_dash[i] lw line_width, \
+         for [i = panel_first[p]:panel_last[p]] points skip 1 every ::series_first[i]::series_last[i] using \
+             (symbols && $6 == 1 ? $4 : NaN):5 with points lc rgb series_colour[i] pt series_point[i] ps 0.8
 }
 unset multiplot
