@@ -19,7 +19,6 @@ number=0 failed=0
 ok() { number=$((number + 1)); echo "ok $number - $1"; }
 not_ok() { number=$((number + 1)); failed=1; echo "not ok $number - $1"; shift; printf '# %s\n' "$@"; }
 skip() { number=$((number + 1)); echo "ok $number - $1 # SKIP $2"; }
-has() { "$assay" --help | grep -q "^  $1 "; }
 
 # refused NAME CODE WORD COMMAND...: exit CODE, one line on stderr with WORD in it, nothing on stdout.
 refused() {
@@ -134,12 +133,80 @@ for a in $engines; do
     works "and_${a}_still_reads_its_own" value get --engine "$a" --dir "$work/of-$a" key
 done
 
+# Workload files: where and what.
+w=$work/w.json
+printf '{"records": 10,\n "ops": 5,,}' >"$w"
+refused a_syntax_error_has_its_line_and_column 2 "$w:2:11" workloads "$w"
+printf '{"records": 10, "recordz": 10}' >"$w"
+refused an_unknown_field_is_named 2 '"recordz"' workloads "$w"
+printf '{"records": "ten"}' >"$w"
+refused a_field_of_the_wrong_type_is_named 2 '"records"' workloads "$w"
+printf '{"records": 10, "records": 20}' >"$w"
+refused a_field_that_is_there_twice_is_named 2 records workloads "$w"
+refused an_empty_workload_file 2 /dev/null workloads --json /dev/null
+refused an_unknown_workload 2 '"nosuch"' workloads nosuch
+refused shares_that_do_not_sum_to_1 2 0.5 workloads ycsb-a --mix read=50%
+refused a_distribution_nearly_right 2 '"zipfian"' workloads ycsb-a --distribution zipfain
+refused a_paced_arrival_without_its_rate 2 rate_per_s workloads ycsb-a --arrival paced
+refused keys_too_short_for_their_number 2 key_bytes workloads ycsb-a --key-bytes 3
+
+mkdir "$work/stores"
+bench() { # NAME CODE WORD OPTION...
+    local name=$1 code=$2 word=$3
+    shift 3
+    refused "$name" "$code" "$word" bench --engine memory --workload ycsb-a --records 1k --ops 1k --dir "$work/stores" "$@"
+}
+refused bench_wants_engines 2 --engine bench --workload ycsb-a
+refused bench_wants_a_workload 2 --workload bench --engine memory
+bench bench_knows_no_such_engine 2 '"memory"' --engine memori
+bench bench_knows_no_such_tier 2 '"commit"' --durability comit
+bench bench_knows_no_such_unit 2 '"x"' --records 10x
+bench bench_knows_no_such_option_of_an_engine 2 '"nosuch"' --set memory.nosuch=1
+bench bench_sets_nothing_of_an_engine_that_is_not_there 2 '"other"' --set other.buckets=1
+bench bench_takes_a_minimum_below_its_maximum 2 wait_min_ns --arrival bursty --wait-min-ns 5ms --wait-max-ns 1ms
+bench bench_runs_at_least_one_round 2 --rounds --rounds 0
+refused bench_wants_a_directory_that_is_there 2 "$work/nosuch" bench --engine memory --workload ycsb-a --dir "$work/nosuch"
+bench bench_finds_out_early_that_a_result_cannot_be_written 2 "$work/nosuch/r.json" --out "$work/nosuch/r.json"
+if [ -z "$(ls -A "$work/stores")" ]; then ok and_none_of_them_left_a_store; else
+    not_ok and_none_of_them_left_a_store "$(ls -A "$work/stores")"; fi
+
+crash() {
+    local name=$1 code=$2 word=$3
+    shift 3
+    refused "$name" "$code" "$word" crash --dir "$work/crashes" "$@"
+}
+crash crash_wants_an_engine 2 --engine
+crash crash_knows_no_such_mode 2 '"kill"' --engine $e --mode kil
+crash crash_wants_an_engine_that_keeps_data 2 memory --engine memory --mode kill
+crash crash_wants_a_tier_of_that_engine 2 none --engine $e --mode kill --durability none
+crash a_profile_belongs_to_power 2 --profile --engine $e --mode kill --profile ext4
+crash crash_knows_no_such_profile 2 '"nosuch"' --engine $e --mode power --profile nosuch
+crash crash_knows_no_such_option_of_an_engine 2 '"buckets"' --engine $e --mode kill --set $e.bukets=1
+crash crash_takes_threads_in_their_range 2 --threads --engine $e --mode kill --threads 0
+crash a_replay_wants_what_was_kept 2 nosuch --replay "$work/nosuch"
+absent and_none_of_them_left_a_directory "$work/crashes"
+
+if "$assay" bench --engine null --workload ycsb-a --records 1k --ops 1k --dir "$work/stores" --out "$work/r.json" 2>"$work/err"; then
+    ok bench_writes_a_result
+else
+    not_ok bench_writes_a_result "$(head -n 3 "$work/err")"
+fi
+head -c 3000 "$work/r.json" >"$work/cut.json"
+echo '{"some": "thing"}' >"$work/other.json"
+refused a_result_that_is_cut_off_is_named 1 "$work/cut.json" report "$work/cut.json" --out "$work/page"
+refused a_file_that_is_no_result_is_named 1 "$work/other.json" report "$work/other.json" --out "$work/page"
+refused a_result_that_is_not_there_is_named 1 "$work/nosuch.json" report "$work/nosuch.json" --out "$work/page"
+refused one_bad_result_of_two_is_enough 1 "$work/cut.json" report "$work/r.json" "$work/cut.json" --out "$work/page"
+refused a_report_wants_a_place 2 --out report "$work/r.json"
+absent and_nothing_half_written_is_left "$work/page"
+refused calibrate_wants_a_directory_that_is_there 2 "$work/nosuch" calibrate --dir "$work/nosuch"
+
 if [ "$(id -u)" = 0 ] && mkdir "$work/full.mount" && mount -t tmpfs -o size=256k assay "$work/full.mount" 2>/dev/null; then
     for a in $engines; do
         head -c 2000000 /dev/urandom >"$work/big"
         "$assay" put --engine "$a" --dir "$work/full.mount/$a" key <"$work/big" 2>"$work/err" >"$work/out"
         code=$?
-        if [ $code = 1 ] && [ "$(wc -l <"$work/err")" = 1 ] && grep -q 'No space left' "$work/err"; then
+        if [ $code = 1 ] && [ "$(wc -l <"$work/err")" = 1 ] && grep -qi 'no space' "$work/err"; then
             ok "a_full_disk_is_one_line: $a"
         else
             not_ok "a_full_disk_is_one_line: $a" "exit $code" "$(head -n 3 "$work/err")"
