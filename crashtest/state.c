@@ -533,8 +533,14 @@ static void put(struct state *state, struct object *object, uint64_t offset, con
     } else if (data) {
         memcpy(object->data + offset, data, length);
         touch(object, offset, length);
-    } else {
-        memset(object->data + offset, 0, length);
+    } else { /* zeros: what was never touched is zero already, and stays a hole */
+        for (uint64_t at = offset, end = offset + length; at < end;) {
+            uint64_t page_end = least((at / PAGE + 1) * PAGE, end);
+
+            if (object->touched[at / PAGE])
+                memset(object->data + at, 0, page_end - at);
+            at = page_end;
+        }
     }
 }
 
@@ -623,7 +629,8 @@ static bool apply(struct state *state, const struct trace_record *rec, uint64_t 
     default:
         if (length == 0)
             break;
-        kept_end = put_pages(state, rec->file, number, rec->offset, rec->payload, length);
+        kept_end = put_pages(state, rec->file, number, rec->offset,
+                             rec->flags & TRACE_ZEROS ? NULL : rec->payload, length);
         if (profile->size_follows_data && number >= object->size_frontier)
             object->bytes = most(object->bytes, kept_end);
         else if (size_kept)

@@ -108,7 +108,7 @@ static const char *record_fault(const struct trace_record *rec, uint64_t number,
         return "it names a file that cannot be";
     if (rec->covers > number)
         return "it covers what comes later";
-    if (kind == TRACE_WRITE && rec->length != rec->payload_bytes)
+    if (kind == TRACE_WRITE && rec->payload_bytes != (rec->flags & TRACE_ZEROS ? 0 : rec->length))
         return "its payload is not what was written";
     if (has_name(kind)) {
         uint64_t need = (uint64_t)rec->name_bytes + 1 + (has_name2(kind) ? (uint64_t)rec->name2_bytes + 1 : 0);
@@ -242,6 +242,7 @@ static void print_record(FILE *out, const struct names *names, const struct trac
     default:
         break;
     }
+    fputs(rec->flags & TRACE_ZEROS ? ", zeros" : "", out);
     fputs(rec->flags & TRACE_DSYNC ? ", synced" : "", out);
     fputs(rec->flags & TRACE_PARTIAL ? ", cut short" : "", out);
     fputs(rec->flags & TRACE_BASE ? ", there at the start" : "", out);

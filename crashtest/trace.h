@@ -30,7 +30,7 @@ enum trace_kind {
     TRACE_RMDIR,    /* the same for a directory */
     TRACE_RENAME,   /* file: dir/name becomes dir2/name2, what was there goes */
     TRACE_EXCHANGE, /* dir/name and dir2/name2 change places */
-    TRACE_WRITE,    /* bytes [offset, offset + length) of file, which are the payload */
+    TRACE_WRITE,    /* bytes [offset, offset + length) of file, which are the payload (or TRACE_ZEROS) */
     TRACE_TRUNCATE, /* size of file becomes length */
     TRACE_ALLOCATE, /* size of file becomes at least offset + length */
     TRACE_ZERO,     /* bytes [offset, offset + length) of file become zero; the size stays */
@@ -48,7 +48,8 @@ enum trace_flag {
     TRACE_PARTIAL = 1u << 3, /* a write that the recorder cut short */
     TRACE_DATA    = 1u << 4, /* fdatasync */
     TRACE_TRAPPED = 1u << 5, /* passed libc's symbols by (stdio, raw system calls); the guard caught it */
-    TRACE_FAILED  = 1u << 6  /* a note: the recorder made this call fail */
+    TRACE_FAILED  = 1u << 6, /* a note: the recorder made this call fail */
+    TRACE_ZEROS   = 1u << 7  /* a write of nothing but zeros: there is no payload */
 };
 
 struct trace_record {

@@ -341,6 +341,23 @@ static uint64_t total(const struct iovec *iov, long count)
     return bytes;
 }
 
+/* Files are made large with zeros, and those need no room in the trace. */
+#define ZEROS_LEAST 4096u
+static bool only_zeros(const struct iovec *iov, uint64_t bytes)
+{
+    if (bytes < ZEROS_LEAST)
+        return false;
+    for (; bytes > 0; iov++) {
+        const char *data = iov->iov_base;
+        uint64_t    part = iov->iov_len < bytes ? iov->iov_len : bytes;
+
+        if (part > 0 && (data[0] != 0 || memcmp(data, data + 1, part - 1) != 0))
+            return false;
+        bytes -= part;
+    }
+    return true;
+}
+
 static void gather(unsigned char *out, const struct iovec *iov, uint64_t bytes)
 {
     for (; bytes > 0; iov++) {
@@ -381,7 +398,7 @@ static long call_write(const struct call *original)
     struct iovec        one = {(void *)call.arg[1], (size_t)call.arg[2]};
     const struct iovec *iov = vector ? (const struct iovec *)call.arg[1] : &one;
     long                count = vector ? call.arg[2] : 1, rwf = call.number == SYS_pwritev2 ? call.arg[5] : 0;
-    bool                placed, append, dsync;
+    bool                placed, append, dsync, zeros;
     uint64_t            want, offset;
     enum order          order;
     long                result;
@@ -408,7 +425,8 @@ static long call_write(const struct call *original)
     }
     if (want > INT32_MAX - 4095u)
         want = INT32_MAX - 4095u; /* the kernel's own limit */
-    record_room(want);
+    zeros = record_wanted() && only_zeros(iov, want);
+    record_room(zeros ? 0 : want);
     dsync = is.flags & DESCRIPTOR_DSYNC || rwf & (RWF_DSYNC | RWF_SYNC);
     placed = call.number == SYS_pwrite64 || call.number == SYS_pwritev ||
              (call.number == SYS_pwritev2 && call.arg[3] != -1);
@@ -425,13 +443,15 @@ static long call_write(const struct call *original)
                           : (uint64_t)call.arg[3];
         if (record_wanted()) {
             struct trace_record *rec = record_begin(TRACE_WRITE, is.file, call.flags | (dsync ? TRACE_DSYNC : 0) |
+                                                    (zeros ? TRACE_ZEROS : 0) |
                                                     (order == ORDER_DO || order == ORDER_DO_AND_DIE ? 0 : TRACE_PARTIAL),
-                                                    (uint64_t)result);
+                                                    zeros ? 0 : (uint64_t)result);
 
             rec->offset = offset;
             rec->length = (uint64_t)result;
-            gather(rec->payload, iov, (uint64_t)result);
-            look_wrote(is.file, offset, rec->payload, (uint64_t)result);
+            if (!zeros)
+                gather(rec->payload, iov, (uint64_t)result);
+            look_wrote(is.file, offset, zeros ? NULL : rec->payload, (uint64_t)result);
             record_end(rec);
         }
     }
