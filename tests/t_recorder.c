@@ -30,6 +30,7 @@
 #include "crashtest/recorder.h"
 #include "crashtest/state.h"
 #include "crashtest/tree.h"
+#include "engines/engine.h"
 
 #define PAGE 4096
 
@@ -738,6 +739,29 @@ TEST(what_stdio_writes_inside_libc_is_caught)
     has_bytes("log", bytes);
 }
 
+static void do_zeros(void)
+{
+    char *zeros = calloc(1, 64 * PAGE);
+    int   fd = opened("x", O_RDWR);
+
+    must(write(fd, zeros, 64 * PAGE) == 64 * PAGE);
+    must(pwrite(fd, "x", 1, 5 * PAGE) == 1);
+    must(pwrite(fd, zeros, 3 * PAGE, 5 * PAGE - 1) == 3 * PAGE);
+    must(pwrite(fd, "y", 1, 60 * PAGE) == 1);
+    must(fsync(fd) == 0);
+    free(zeros);
+}
+
+TEST(zeros_need_no_room_in_the_trace)
+{
+    BODY;
+    base_file("x", "what was there before the zeros");
+    live(do_zeros);
+    assert_true(trace->used_bytes < 1000);
+    has_bytes("x", 64 * PAGE);
+    holds("x", "");
+}
+
 /* ---- Mappings. ---- */
 
 static void do_store_synced(void)
@@ -946,8 +970,10 @@ TEST(a_write_that_is_cut_short_says_so)
 
 static void do_too_much(void)
 {
-    char *block = calloc(1, 64 * PAGE);
+    char *block = malloc(64 * PAGE);
     int   fd = opened("x", O_WRONLY | O_CREAT);
+
+    memset(block, 'x', 64 * PAGE);
 
     for (int i = 0; i < 1000; i++)
         must(write(fd, block, 64 * PAGE) == 64 * PAGE);
@@ -1100,6 +1126,58 @@ TEST(marks_stand_between_the_calls)
     assert_null(trace_next(trace, rec));
 }
 
+/* ---- Engines. ---- */
+
+static const struct kv_engine *engine;
+static struct kv_durability    durability;
+
+static void do_engine(void)
+{
+    struct kv_config   config;
+    struct kv_store   *store;
+    struct kv_session *session;
+    char               value[600];
+
+    kv_config_init(engine, &config);
+    for (size_t i = 0; engine->options && engine->options[i].name; i++) {
+        if (engine->options[i].small)
+            must(kv_config_set(engine, &config, engine->options[i].name, engine->options[i].small) == KV_OK);
+    }
+    config.dir = "store";
+    config.durability = durability;
+    must(kv_open(engine, &config, &store) == KV_OK && kv_session_open(store, &session) == KV_OK);
+    for (int i = 0; i < 300; i++) {
+        char key[16];
+        int  bytes = snprintf(key, sizeof key, "key %d", i % 41);
+
+        memset(value, 'a' + i % 26, sizeof value);
+        recorder()->mark(1, (uint64_t)i, 0);
+        if (i % 5 == 4)
+            must(kv_del(session, slice_of(key, (size_t)bytes)) == KV_OK);
+        else
+            must(kv_put(session, slice_of(key, (size_t)bytes), slice_of(value, (size_t)(i * 2))) == KV_OK);
+    }
+    must(kv_sync(session) == KV_OK);
+    kv_session_close(session);
+    must(kv_close(store) == KV_OK);
+}
+
+TEST(of_every_engine_nothing_is_missed_in_any_tier)
+{
+    BODY;
+    for (size_t i = 0; kv_engines[i]; i++) {
+        engine = kv_engines[i];
+        for (int tier = 0; engine->can & KV_DURABLE && tier < KV_TIER_COUNT; tier++) {
+            durability = (struct kv_durability){(enum kv_tier)tier, tier == KV_TIER_INTERVAL ? 1000000 : 0};
+            if (!(engine->tiers & KV_TIER_BIT(tier)))
+                continue;
+            plan.flags = RECORDER_SKIP_SYNC | RECORDER_LOOK_AT_MARKS;
+            live(do_engine);
+            assert_true(trace->calls > 0);
+        }
+    }
+}
+
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
@@ -1132,6 +1210,7 @@ int main(int argc, char **argv)
         T(every_way_to_write_is_seen_at_its_place),
         T(a_preallocated_size_is_what_was_synced),
         T(what_stdio_writes_inside_libc_is_caught),
+        T(zeros_need_no_room_in_the_trace),
         T(a_store_is_kept_by_the_sync_that_follows_it),
         T(an_msync_of_one_page_keeps_one_page),
         T(stores_and_calls_mix),
@@ -1145,6 +1224,7 @@ int main(int argc, char **argv)
         T(threads_are_recorded_in_an_order_that_happened),
         T(a_thread_that_blocks_all_signals_is_seen_too),
         T(marks_stand_between_the_calls),
+        T(of_every_engine_nothing_is_missed_in_any_tier),
 #undef T
     };
     const char *tmp = getenv("TMPDIR");
