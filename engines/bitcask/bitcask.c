@@ -54,7 +54,7 @@
 
 static const struct kv_option options[] = {
     [OPTION_SEGMENT_BYTES] = {"segment_bytes", KV_BYTES, "64M", 4096, 17179869184.0,
-                              "size of a segment of the log; a larger record gets one of its own"},
+                              "size of a segment of the log; a larger record gets one of its own", .small = "32k"},
     [OPTION_MERGE] = {"merge", KV_BOOL, "true", 0, 0, "merge in the background"},
     [OPTION_MERGE_TRIGGER] = {"merge_trigger", KV_REAL, "0.6", 0.01, 1, "merge when a segment is dead to this part"},
     [OPTION_MERGE_TRIGGER_BYTES] = {"merge_trigger_bytes", KV_BYTES, "512M", 0, 0, "or has so many dead bytes"},
