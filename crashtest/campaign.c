@@ -55,6 +55,7 @@ struct campaign {
     char                            image[PATH_MAX];  /* what a crash left, untouched */
     char                            looked[PATH_MAX]; /* power: its copy, which the survey opens */
     char                            base[PATH_MAX], base_again[PATH_MAX]; /* power: what was durable when the recording began */
+    uint64_t                        position;    /* power: the state at hand is that of so many records of the trace */
     uint64_t                        store_lives; /* how many lives the store has still to come */
     uint32_t                        life;
     uint64_t                        started_ns;
@@ -259,6 +260,23 @@ static bool free_dir(const char *dir, char out[PATH_MAX])
     return false;
 }
 
+/* For people: the calls that the state was built of, and for programs the same. */
+static void keep_trace(struct campaign *campaign, const char *dir)
+{
+    char  path[PATH_MAX];
+    FILE *text;
+
+    snprintf(path, sizeof path, "%.*s/trace.txt", PATH_MAX - 16, dir);
+    text = fopen(path, "we");
+    if (text) {
+        trace_print(text, campaign->trace, 0, campaign->position);
+        fclose(text);
+    }
+    snprintf(path, sizeof path, "%.*s/trace.bin", PATH_MAX - 16, dir);
+    if (!trace_save(campaign->trace, path))
+        fprintf(stderr, "assay crash: the trace is not kept: %s\n", fail_text());
+}
+
 static void keep(struct campaign *campaign, const struct judge_case *judged, struct campaign_failure *failure)
 {
     const struct campaign_settings *settings = campaign->settings;
@@ -293,6 +311,8 @@ static void keep(struct campaign *campaign, const struct judge_case *judged, str
         failure->dir[0] = '\0';
     }
     free(kept);
+    if (failure->dir[0] && is_power(campaign))
+        keep_trace(campaign, failure->dir);
 }
 
 static void print_failure(const struct campaign_failure *failure)
@@ -431,6 +451,7 @@ static bool lose_recovery(struct campaign *campaign)
                 rename(campaign->image, campaign->base_again) == 0 && tree_copy(campaign->base_again, campaign->looked) &&
                 kill_recovery(campaign, campaign->looked) && tree_remove(campaign->image);
 
+    campaign->position = campaign->trace->count;
     return good && state_build(campaign->trace, campaign->trace->count, campaign->settings->profile,
                                rng_u64(&campaign->rng), campaign->base_again, campaign->image);
 }
@@ -443,6 +464,7 @@ static bool look_at_state(struct campaign *campaign, uint64_t position, bool fin
                                            rng_below(&campaign->rng, 2));
     bool                  good = history_collect(campaign->history, &record);
 
+    campaign->position = position;
     if (good && !final)
         history_record_cut(&record, position);
     good = good && tree_remove(campaign->image) &&

@@ -5,6 +5,7 @@
  *   DIR/run.json     engine, options, tier, crash, and the verdict
  *   DIR/history.bin  every operation's start and end, and the values that the life began with
  *   DIR/verdict.txt  for people
+ *   DIR/trace.txt    power loss: the calls up to the loss, one a line; trace.bin the same with their bytes
  */
 #ifndef ASSAY_CRASHTEST_KEPT_H
 #define ASSAY_CRASHTEST_KEPT_H

@@ -155,6 +155,7 @@ static kv_status resume(struct bitcask *store, uint64_t bytes)
         return rotate(store, bytes); /* which says the same, but may find a smaller segment enough */
     if (status != KV_OK)
         return status == KV_IO ? store_fail(store) : status;
+    last->synced = false; /* it was when it was found, and grows now */
     store->log.active = last;
     store->log.resume = NULL;
     store->log.spare_at = last->capacity / 2;
