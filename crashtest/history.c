@@ -161,9 +161,9 @@ void history_record_cut(struct history_record *record, uint64_t position)
         struct history_op op = record->ops[i];
         if (op.start_position > position)
             continue;
-        if (op.end && op.end_position > position) {
+        if (op.end == 0 || op.end_position > position) {
             op.end  = 0;
-            op.seen = (struct history_value){.state = HISTORY_UNSEEN};
+            op.seen = (struct history_value){.state = HISTORY_UNSEEN}; /* it may have been seen later */
         }
         record->ops[kept++] = op;
     }

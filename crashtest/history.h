@@ -113,7 +113,7 @@ struct history_record {
 bool history_collect(const struct history *history, struct history_record *out);
 void history_record_free(struct history_record *record);
 /* What the record would be, had the life ended when the trace had `position` records: drops what had not begun, takes
- * back the ends that came later. */
+ * back the ends that came later, and what was seen by then. */
 void history_record_cut(struct history_record *record, uint64_t position);
 
 #endif
