@@ -1683,8 +1683,9 @@ static void a_damaged_stream_restores_nothing(void **state)
     int                   good = stream_at(subject, "good"), bad;
     off_t                 bytes;
     char                 *stream;
-    const char           *dir = path_in(subject, "restored");
+    char                  dir[512]; /* kept longer than path_in lends it */
 
+    snprintf(dir, sizeof dir, "%s", path_in(subject, "restored"));
     rng_seed(&model.rng, seed, 11);
     fill_model(subject, s.session, &model, 200);
     must(kv_snapshot(s.session, good));
