@@ -90,6 +90,15 @@ $(BUILD)/planted/%.so: crashtest/planted/%.patch crashtest/planted/build.sh cras
 	echo "  BUG   $@"
 	crashtest/planted/build.sh $* $(BUILD) $(CC) $(ALL_CFLAGS) -- $(BUILD)/libplugin.a $(LDLIBS)
 
+## crash and measure the engines, and draw report/index.html (about 5 minutes; ENGINES=a,b ROUNDS=n DIR=folder)
+bench: deps
+	$(SUBMAKE) all
+	harness/suite.sh $(BUILD) report
+
+## draw report/ again from the results of the last `make bench`
+plots: all
+	$(BUILD)/assay report $(BUILD)/results/*.json --out report
+
 ## kill engines, ours and those with planted bugs: one seed each (see also planted-campaign)
 crashtest: all planted
 	crashtest/planted/run.sh -b $(BUILD)
@@ -226,6 +235,6 @@ $(BUILD)/harness/counting.o: $(BUILD)/syscall-names.h
 clean:
 	rm -rf build build-*
 
-.PHONY: all planted crashtest planted-campaign tests deps test test-plain test-san fuzz fuzz-run plugin install uninstall help clean FORCE
+.PHONY: all bench plots planted crashtest planted-campaign tests deps test test-plain test-san fuzz fuzz-run plugin install uninstall help clean FORCE
 .SECONDARY:
 -include $(shell find $(BUILD) -name '*.d' 2>/dev/null)
