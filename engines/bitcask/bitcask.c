@@ -115,6 +115,7 @@ static void init_locks(struct bitcask *store)
     pthread_condattr_init(&monotonic);
     pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
     pthread_mutex_init(&store->log.lock, NULL);
+    pthread_cond_init(&store->log.settled, NULL);
     pthread_mutex_init(&store->sync_lock, NULL);
     pthread_mutex_init(&store->durable_lock, NULL);
     pthread_cond_init(&store->durable_cond, &monotonic);
@@ -137,6 +138,7 @@ static void free_store(struct bitcask *store)
     storedir_close(&store->dir);
     commit_close(store);
     pthread_mutex_destroy(&store->log.lock);
+    pthread_cond_destroy(&store->log.settled);
     pthread_mutex_destroy(&store->sync_lock);
     pthread_mutex_destroy(&store->durable_lock);
     pthread_cond_destroy(&store->durable_cond);

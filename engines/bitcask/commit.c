@@ -161,6 +161,13 @@ static void encode_request(struct encoder *encoder, struct commit_request *reque
     }
 }
 
+/* Under log.lock: others may move the tail again. */
+static void land(struct bitcask *store)
+{
+    store->log.in_flight = false;
+    pthread_cond_broadcast(&store->log.settled);
+}
+
 static kv_status write_group(struct group *group)
 {
     struct bitcask *store = group->store;
@@ -176,6 +183,7 @@ static kv_status write_group(struct group *group)
     encoder.active = store->log.active;
     encoder.tail = store->log.tail;
     encoder.seq = store->log.next_seq;
+    store->log.in_flight = status == KV_OK;
     pthread_mutex_unlock(&store->log.lock);
     TRY(status);
     encode(&encoder, RECORD_MARK, 0, none, index_hash(none), slice_of(&durable_seq, sizeof durable_seq), NULL);
@@ -187,8 +195,13 @@ static kv_status write_group(struct group *group)
     /* A failure leaves an unknown part of the group in the file, and what is in the kernel's cache may not be what is on
      * the disk: nothing may be written behind it. */
     if (file_write_at(&encoder.active->file, encoder.bytes->data, encoder.bytes->size, encoder.tail) != KV_OK ||
-        file_sync_data(&encoder.active->file) != KV_OK)
-        return store_fail(store);
+        file_sync_data(&encoder.active->file) != KV_OK) {
+        status = store_fail(store);
+        pthread_mutex_lock(&store->log.lock);
+        land(store);
+        pthread_mutex_unlock(&store->log.lock);
+        return status;
+    }
     count(&store->counters.syncs, 1);
     return KV_OK;
 }
@@ -199,6 +212,7 @@ static void advance(struct group *group)
     struct bitcask *store = group->store;
 
     pthread_mutex_lock(&store->log.lock);
+    land(store);
     store->log.tail += group->bytes;
     store->log.next_seq = group->seq + 1;
     store->log.active->dead_bytes += RECORD_MARK_BYTES;

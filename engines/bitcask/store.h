@@ -57,6 +57,8 @@ struct counters { /* atomics, relaxed */
 /* The tail of the log. */
 struct log {
     pthread_mutex_t lock;
+    pthread_cond_t  settled;     /* in_flight has become false */
+    bool            in_flight;   /* a leader writes a group at the tail, outside the lock: no other may move it */
     struct segment *active;      /* NULL until the first write */
     struct segment *resume;      /* what the first write continues in, found at open; or NULL */
     struct segment *spare;       /* prepared to be the next, under segments.lock */
