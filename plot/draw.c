@@ -225,9 +225,9 @@ static bool mend_svg(const struct figure *figure, const char *dir)
     *title = '\0';
     write_mended(out, svg, figure->name);
     fputs("<title>", out);
-    html_escape(out, figure->title);
+    text_html(out, figure->title);
     fputs("</title>\n<desc>", out);
-    html_escape(out, figure->alt);
+    text_html(out, figure->alt);
     write_mended(out, after, figure->name);
     good = !ferror(out);
     good = fclose(out) == 0 && good;

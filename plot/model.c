@@ -6,7 +6,7 @@
 #include <xxhash.h>
 
 #include "common/units.h"
-#include "plot/table.h"
+#include "plot/text.h"
 #include "results/result.h"
 
 const char *text_at(const json_t *object, const char *key)
@@ -58,6 +58,8 @@ static void set_marks(struct model *model)
 {
     unsigned used[PALETTE_COUNT] = {0}, round = 0;
 
+    if (model->mark_count == 0)
+        return;
     qsort(model->marks, model->mark_count, sizeof *model->marks, compare_marks);
     for (size_t i = 0; i < model->mark_count; i++) {
         struct mark *mark = &model->marks[i];
@@ -78,7 +80,7 @@ static void add_mark(struct model *model, size_t *room, const char *name)
     for (size_t i = 0; i < model->mark_count; i++)
         if (strcmp(model->marks[i].name, name) == 0)
             return;
-    model->marks = grow(model->marks, model->mark_count, room, sizeof *model->marks);
+    model->marks = text_grow(model->marks, model->mark_count, room, sizeof *model->marks);
     model->marks[model->mark_count++] = (struct mark){.name = text_of("%s", name)};
 }
 
@@ -253,7 +255,7 @@ bool model_load(struct model *model, const char *const *paths, size_t count)
             return false;
         add_calibration(model, paths[at], root);
         if (strcmp(kind, "bench") == 0) {
-            model->experiments = grow(model->experiments, model->experiment_count, &experiment_room,
+            model->experiments = text_grow(model->experiments, model->experiment_count, &experiment_room,
                                       sizeof *model->experiments);
             model->experiments[model->experiment_count++] = (struct experiment){
                 .path = paths[at], .root = root, .stem = stem_of(paths[at]),
@@ -261,7 +263,7 @@ bool model_load(struct model *model, const char *const *paths, size_t count)
             json_array_foreach(json_object_get(root, "engines"), i, engine)
                 add_mark(model, &mark_room, text_at(engine, "name"));
         } else if (strcmp(kind, "crash") == 0) {
-            model->crashes = grow(model->crashes, model->crash_count, &crash_room, sizeof *model->crashes);
+            model->crashes = text_grow(model->crashes, model->crash_count, &crash_room, sizeof *model->crashes);
             model->crashes[model->crash_count++] = crash_of(paths[at], root);
         } else {
             json_decref(root);

@@ -7,6 +7,7 @@
 
 #include "common/fail.h"
 #include "common/units.h"
+#include "plot/beside.h"
 #include "plot/draw.h"
 
 static const struct {
@@ -68,7 +69,7 @@ static const char style[] =
 
 static void text(FILE *html, const char *words)
 {
-    html_escape(html, words);
+    text_html(html, words);
 }
 
 /* Words of a command as a shell takes them back. */
@@ -111,12 +112,12 @@ static void write_row(FILE *html, const char *head, const char *words)
     fputs("</td></tr>\n", html);
 }
 
-static void write_number_row(FILE *html, const char *head, enum column_kind kind, double value)
+static void write_number_row(FILE *html, const char *head, enum text_kind kind, double value)
 {
-    char number[NUMBER_TEXT_MAX];
+    char number[TEXT_NUMBER_MAX];
 
     if (isfinite(value))
-        write_row(html, head, number_text(number, kind, value));
+        write_row(html, head, text_number(number, kind, value));
 }
 
 /* One line of the scalar fields of an object: "key_bytes 16, order random". */
@@ -211,8 +212,8 @@ static void write_provenance(FILE *html, const json_t *root)
                    *text_at(host, "distro") ? text_at(host, "distro") : "distribution unknown", text_at(host, "kernel"));
     write_row(html, "Host", line);
     free(line);
-    write_number_row(html, "Cores", COLUMN_COUNT, number_at(host, "cores"));
-    write_number_row(html, "Memory", COLUMN_BYTES, number_at(host, "memory_bytes"));
+    write_number_row(html, "Cores", TEXT_COUNT, number_at(host, "cores"));
+    write_number_row(html, "Memory", TEXT_BYTES, number_at(host, "memory_bytes"));
     line = text_of("%s%s%s%s%s%s%s", text_at(fs, "type"), *text_at(fs, "mount_options") ? " (" : "",
                    text_at(fs, "mount_options"), *text_at(fs, "mount_options") ? ")" : "",
                    *text_at(device, "name") ? " on " : "", text_at(device, "name"),
@@ -529,7 +530,7 @@ static bool write_body(FILE *html, const struct model *model, const struct figur
     }
     good = good && write_sections(html, model, figures, dir);
     if (good && json_array_size(model->calibrations)) {
-        figures_calibration(&table, model, &columns);
+        beside_calibration(&table, model, &columns);
         fputs("<section id=\"calibration\"><h2>Calibration</h2>\n<p class=\"lead\">What the machine and its disk can do, in the "
               "terms that engines use: no engine commits faster than the device syncs.</p>\n", html);
         table_write_html(&table, html);

@@ -2,100 +2,8 @@
 
 #include <assert.h>
 #include <math.h>
-#include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
-
-#include "common/units.h"
-
-static void *must(void *memory)
-{
-    if (memory)
-        return memory;
-    fputs("assay report: out of memory\n", stderr);
-    exit(1);
-}
-
-char *text_of(const char *format, ...)
-{
-    va_list arguments;
-    char   *text = NULL;
-    int     length;
-
-    va_start(arguments, format);
-    length = vasprintf(&text, format, arguments);
-    va_end(arguments);
-    return must(length < 0 ? NULL : text);
-}
-
-void *grow(void *array, size_t count, size_t *room, size_t item_bytes)
-{
-    if (count < *room)
-        return array;
-    *room = *room ? *room * 2 : 16;
-    return must(realloc(array, *room * item_bytes));
-}
-
-void html_escape(FILE *stream, const char *text)
-{
-    for (; *text; text++) {
-        switch (*text) {
-        case '&': fputs("&amp;", stream); break;
-        case '<': fputs("&lt;", stream); break;
-        case '>': fputs("&gt;", stream); break;
-        case '"': fputs("&quot;", stream); break;
-        case '\'': fputs("&#39;", stream); break;
-        default: fputc((unsigned char)*text < ' ' && *text != '\n' ? ' ' : *text, stream);
-        }
-    }
-}
-
-char *number_text(char out[NUMBER_TEXT_MAX], enum column_kind kind, double value)
-{
-    char unit[UNITS_TEXT_MAX];
-
-    if (!isfinite(value))
-        return strcpy(out, "–");
-    switch (kind) {
-    case COLUMN_RATE:
-        units_text_count(unit, value);
-        snprintf(out, NUMBER_TEXT_MAX, "%s%s/s", unit, strchr(unit, ' ') ? "" : " ");
-        break;
-    case COLUMN_NS:
-        if (value < 0)
-            snprintf(out, NUMBER_TEXT_MAX, "%.3g ns", value);
-        else if (value < 999.5)
-            snprintf(out, NUMBER_TEXT_MAX, "%.3g ns", value);
-        else if (value < 999.5e3)
-            snprintf(out, NUMBER_TEXT_MAX, "%.3g µs", value / 1e3);
-        else if (value < 999.5e6)
-            snprintf(out, NUMBER_TEXT_MAX, "%.3g ms", value / 1e6);
-        else
-            snprintf(out, NUMBER_TEXT_MAX, "%.4g s", value / 1e9);
-        break;
-    case COLUMN_BYTES:
-        if (value >= 0 && value < 1023.5)
-            snprintf(out, NUMBER_TEXT_MAX, "%.4g B", value);
-        else if (value >= 0 && value < 0x1p63)
-            snprintf(out, NUMBER_TEXT_MAX, "%s", units_text_bytes(unit, (uint64_t)value));
-        else
-            snprintf(out, NUMBER_TEXT_MAX, "%.3g B", value);
-        break;
-    case COLUMN_BANDWIDTH:
-        snprintf(out, NUMBER_TEXT_MAX, "%.3g GB/s", value / 1e9);
-        break;
-    case COLUMN_COUNT:
-    case COLUMN_PLACE:
-        snprintf(out, NUMBER_TEXT_MAX, "%.0f", value);
-        break;
-    default:
-        if (fabs(value) >= 999.5)
-            snprintf(out, NUMBER_TEXT_MAX, "%.0f", value);
-        else
-            snprintf(out, NUMBER_TEXT_MAX, "%.3g", value);
-    }
-    return out;
-}
 
 void table_init(struct table *table, const struct column *columns, size_t column_count)
 {
@@ -132,9 +40,9 @@ static void add(struct table *table, char *tsv, char *html)
 {
     size_t room = table->cell_room;
 
-    table->tsv  = grow(table->tsv, table->cell_count, &room, sizeof *table->tsv);
+    table->tsv  = text_grow(table->tsv, table->cell_count, &room, sizeof *table->tsv);
     room        = table->cell_room;
-    table->html = grow(table->html, table->cell_count, &room, sizeof *table->html);
+    table->html = text_grow(table->html, table->cell_count, &room, sizeof *table->html);
     table->cell_room              = room;
     table->tsv[table->cell_count] = tsv;
     table->html[table->cell_count++] = html;
@@ -144,11 +52,11 @@ static char *escaped(const char *text)
 {
     char  *html = NULL;
     size_t bytes;
-    FILE  *stream = must(open_memstream(&html, &bytes));
+    FILE  *stream = open_memstream(&html, &bytes);
 
-    html_escape(stream, text);
+    text_html(stream, text);
     fclose(stream);
-    return must(html);
+    return html;
 }
 
 /* A tab or a line end would begin another cell, and gnuplot takes a double quote for the beginning of a quoted cell. */
@@ -180,23 +88,30 @@ static enum column_kind next_kind(const struct table *table)
     return table->columns[table->cell_count % table->column_count].kind;
 }
 
-void table_value(struct table *table, double value)
+static enum text_kind number_kind(const struct table *table)
 {
-    table_amount(table, next_kind(table), value);
+    enum column_kind kind = next_kind(table);
+
+    return kind <= COLUMN_BANDWIDTH ? (enum text_kind)kind : TEXT_PLAIN;
 }
 
-void table_amount(struct table *table, enum column_kind kind, double value)
+void table_value(struct table *table, double value)
 {
-    char text[NUMBER_TEXT_MAX];
+    table_amount(table, number_kind(table), value);
+}
+
+void table_amount(struct table *table, enum text_kind kind, double value)
+{
+    char text[TEXT_NUMBER_MAX];
     bool whole = value == floor(value) && fabs(value) < 0x1p53;
 
-    number_text(text, kind, value);
+    text_number(text, kind, value);
     add(table, isfinite(value) ? text_of(whole ? "%.0f" : "%.17g", value) : text_of("%s", ""), text_of("%s", text));
 }
 
 void table_json(struct table *table, const json_t *number)
 {
-    char text[NUMBER_TEXT_MAX];
+    char text[TEXT_NUMBER_MAX];
 
     if (!json_is_integer(number)) {
         table_value(table, json_is_real(number) ? json_real_value(number) : NAN);
@@ -205,7 +120,7 @@ void table_json(struct table *table, const json_t *number)
     if (next_kind(table) == COLUMN_COUNT)
         snprintf(text, sizeof text, "%lld", (long long)json_integer_value(number));
     else
-        number_text(text, next_kind(table), (double)json_integer_value(number));
+        text_number(text, number_kind(table), (double)json_integer_value(number));
     add(table, text_of("%lld", (long long)json_integer_value(number)), text_of("%s", text));
 }
 

@@ -12,17 +12,20 @@
 #include <stddef.h>
 #include <stdio.h>
 
+#include "plot/text.h"
+
+/* What a column holds; the first six are numbers that text_number knows. */
 enum column_kind {
+    COLUMN_COUNT     = TEXT_COUNT,
+    COLUMN_NUMBER    = TEXT_PLAIN,
+    COLUMN_RATE      = TEXT_RATE,
+    COLUMN_NS        = TEXT_NS,
+    COLUMN_BYTES     = TEXT_BYTES,
+    COLUMN_BANDWIDTH = TEXT_BANDWIDTH,
+    COLUMN_AMOUNT, /* a number whose kind each row chooses: table_amount */
     COLUMN_PLACE,  /* a number that only the figure needs; not on the page */
     COLUMN_TEXT,
-    COLUMN_GROUP,  /* text; on the page it stands in a line of its own above the rows that share it */
-    COLUMN_COUNT,  /* all digits */
-    COLUMN_NUMBER, /* three digits */
-    COLUMN_RATE,   /* per second */
-    COLUMN_NS,
-    COLUMN_BYTES,
-    COLUMN_BANDWIDTH, /* bytes per second */
-    COLUMN_AMOUNT  /* a number whose kind each row chooses: table_amount */
+    COLUMN_GROUP   /* text; on the page it stands in a line of its own above the rows that share it */
 };
 
 struct column {
@@ -45,7 +48,7 @@ void table_clear(struct table *table);
 void table_text(struct table *table, const char *text);
 void table_value(struct table *table, double value); /* NaN: unknown */
 void table_json(struct table *table, const json_t *number); /* NULL, null: unknown */
-void table_amount(struct table *table, enum column_kind kind, double value);
+void table_amount(struct table *table, enum text_kind kind, double value);
 /* Text whose form on the page is ready-made HTML. */
 void table_markup(struct table *table, const char *text, const char *html);
 
@@ -54,17 +57,5 @@ size_t table_column(const struct table *table, const char *name); /* 1-based, as
 
 void table_write_tsv(const struct table *table, FILE *stream);
 void table_write_html(const struct table *table, FILE *stream);
-
-/* Text with the five characters that mean something to HTML, and control characters, made harmless. */
-void html_escape(FILE *stream, const char *text);
-
-#define NUMBER_TEXT_MAX 48
-/* "3.21 M/s", "12.3 µs": as the column kinds show it; NaN is a dash. */
-char *number_text(char out[NUMBER_TEXT_MAX], enum column_kind kind, double value);
-
-/* malloc'd, never NULL: a report that runs out of memory ends there. */
-__attribute__((format(printf, 1, 2)))
-char *text_of(const char *format, ...);
-void *grow(void *array, size_t count, size_t *room, size_t item_bytes);
 
 #endif
