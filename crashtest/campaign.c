@@ -48,7 +48,7 @@ struct campaign {
     struct rng                      rng;
     struct progress                 progress;
     const struct recorder_api      *recorder; /* NULL: there is none */
-    struct trace                   *trace;
+    struct trace                   *trace, *opening_trace;
     struct history                 *opening;  /* of openings that are killed */
     struct killer                   killer;
     char                            store[PATH_MAX];  /* where lives run */
@@ -119,9 +119,9 @@ static bool is_power(const struct campaign *campaign)
 }
 
 /* Recording for power losses, counting for kills at a call. */
-static struct recorder_plan recording(struct campaign *campaign, const char *dir)
+static struct recorder_plan recording(struct campaign *campaign, struct trace *trace, const char *dir)
 {
-    struct recorder_plan record = {.trace = campaign->trace, .dir = dir, .flags = RECORDER_COUNT_ONLY};
+    struct recorder_plan record = {.trace = trace, .dir = dir, .flags = RECORDER_COUNT_ONLY};
 
     if (is_power(campaign)) {
         record.flags = RECORDER_SKIP_SYNC;
@@ -130,7 +130,7 @@ static struct recorder_plan recording(struct campaign *campaign, const char *dir
         if (rng_below(&campaign->rng, 2)) /* slow syncs show who does not wait for them */
             record.sync_delay_ns = rng_below(&campaign->rng, SYNC_DELAY_NS);
     }
-    trace_reset(campaign->trace);
+    trace_reset(trace);
     return record;
 }
 
@@ -158,6 +158,16 @@ static bool trace_is_whole(struct trace *trace)
     return false;
 }
 
+/* The time of the last record before a position of the trace. */
+static uint64_t time_at(const struct trace *trace, uint64_t position)
+{
+    uint64_t time_ns = 0, number = 0;
+
+    for (const struct trace_record *rec = trace_first(trace); rec && number < position; rec = trace_next(trace, rec), number++)
+        time_ns = rec->time_ns;
+    return time_ns;
+}
+
 /* Starts a life and ends it.  False with fail_set(): the campaign cannot go on. */
 static bool run_life(struct campaign *campaign, uint64_t *death_ns, struct oracle_verdict *out)
 {
@@ -175,7 +185,7 @@ static bool run_life(struct campaign *campaign, uint64_t *death_ns, struct oracl
     history_clear(campaign->history);
     campaign->history->position = recorded && is_power(campaign) ? &campaign->trace->count : NULL;
     if (recorded) {
-        record        = recording(campaign, campaign->store);
+        record        = recording(campaign, campaign->trace, campaign->store);
         plan.recorder = campaign->recorder;
         plan.record   = &record;
     }
@@ -185,6 +195,8 @@ static bool run_life(struct campaign *campaign, uint64_t *death_ns, struct oracl
     *death_ns = report.death_ns;
     if (recorded && is_power(campaign) && !trace_is_whole(campaign->trace))
         return false;
+    if (recorded && is_power(campaign) && (report.at_call || campaign->trace->full))
+        *death_ns = time_at(campaign->trace, campaign->trace->count); /* the parent learnt of it later */
     if (campaign->history->broken_taken)
         say_broken(campaign->history, out);
     else if (report.end == KILLER_STALLED)
@@ -211,14 +223,14 @@ static bool kill_recovery(struct campaign *campaign, const char *dir)
     plan.config        = &config;
     plan.recovery_only = true;
     if (recorded) {
-        record        = recording(campaign, dir);
+        record        = recording(campaign, campaign->opening_trace, dir);
         plan.recorder = campaign->recorder;
         plan.record   = &record;
     }
     if (!killer_run(&campaign->killer, &plan, recorded ? &record : NULL, when, &report))
         return false;
     note_kill(campaign, &report);
-    return !is_power(campaign) || trace_is_whole(campaign->trace);
+    return !is_power(campaign) || trace_is_whole(campaign->opening_trace);
 }
 
 /* Judging. */
@@ -407,16 +419,6 @@ static bool after_kill(struct campaign *campaign, uint64_t death_ns, struct orac
     return good;
 }
 
-/* The time of the last record before a position of the trace. */
-static uint64_t time_at(const struct trace *trace, uint64_t position)
-{
-    uint64_t time_ns = 0, number = 0;
-
-    for (const struct trace_record *rec = trace_first(trace); rec && number < position; rec = trace_next(trace, rec), number++)
-        time_ns = rec->time_ns;
-    return time_ns;
-}
-
 /* The records of what was there when the recording began. */
 static uint64_t base_count(const struct trace *trace)
 {
@@ -451,8 +453,7 @@ static bool lose_recovery(struct campaign *campaign)
                 rename(campaign->image, campaign->base_again) == 0 && tree_copy(campaign->base_again, campaign->looked) &&
                 kill_recovery(campaign, campaign->looked) && tree_remove(campaign->image);
 
-    campaign->position = campaign->trace->count;
-    return good && state_build(campaign->trace, campaign->trace->count, campaign->settings->profile,
+    return good && state_build(campaign->opening_trace, campaign->opening_trace->count, campaign->settings->profile,
                                rng_u64(&campaign->rng), campaign->base_again, campaign->image);
 }
 
@@ -470,8 +471,7 @@ static bool look_at_state(struct campaign *campaign, uint64_t position, bool fin
     good = good && tree_remove(campaign->image) &&
            state_build(campaign->trace, position, campaign->settings->profile, rng_u64(&campaign->rng), campaign->base,
                        campaign->image);
-    /* The final state is the last that is built from the life's trace, so only then may a recovery use the trace anew. */
-    if (good && final && rng_below(&campaign->rng, 100) < RECOVERY_PERCENT)
+    if (good && rng_below(&campaign->rng, 100) < RECOVERY_PERCENT)
         good = lose_recovery(campaign);
     good = good && tree_remove(campaign->looked) && tree_copy(campaign->image, campaign->looked) &&
            judge(campaign, campaign->looked, &judged, verdict);
@@ -568,7 +568,8 @@ bool campaign_run(const struct campaign_settings *settings, struct campaign_resu
     campaign->history = campaign->keys ? history_new(settings->threads, 2 * settings->ops + 64) : NULL;
     campaign->opening = campaign->history ? history_new(1, 1) : NULL;
     campaign->trace   = campaign->opening ? trace_create(settings->profile ? TRACE_BYTES : 4096) : NULL;
-    campaign->survey  = campaign->trace ? survey_new() : NULL;
+    campaign->opening_trace = campaign->trace ? trace_create(settings->profile ? TRACE_BYTES : 4096) : NULL;
+    campaign->survey  = campaign->opening_trace ? survey_new() : NULL;
     campaign->started_ns = clock_now_ns();
     if (campaign->survey) {
         progress_start(&campaign->progress, "states", settings->states);
@@ -583,6 +584,7 @@ bool campaign_run(const struct campaign_settings *settings, struct campaign_resu
     if (result->acked)
         qsort(result->acked, result->lives, sizeof *result->acked, by_size);
     survey_free(campaign->survey);
+    trace_destroy(campaign->opening_trace);
     trace_destroy(campaign->trace);
     history_free(campaign->opening);
     history_free(campaign->history);
