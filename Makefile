@@ -35,6 +35,7 @@ PRELOADS := $(patsubst crashtest/preload/%.c,$(BUILD)/libassay-%.so,$(wildcard c
             $(BUILD)/libassay-recorder.so
 PLANTED  := $(patsubst crashtest/planted/%.patch,$(BUILD)/planted/%.so,$(wildcard crashtest/planted/*.patch))
 TESTS    := $(patsubst tests/%.c,$(BUILD)/tests/%,$(wildcard tests/t_*.c))
+TEST_SO  := $(patsubst tests/plugins/%.c,$(BUILD)/tests/plugins/%.so,$(wildcard tests/plugins/*.c))
 FUZZES   := $(patsubst tests/%.c,%,$(wildcard tests/fuzz_*.c))
 # For a make inside this one: all cores, unless the outer make already hands out jobs.
 JOBS      = $(if $(filter -j% --jobserver%,$(MAKEFLAGS)),,-j$(shell nproc))
@@ -110,10 +111,16 @@ planted-campaign: all planted
 ## build every planted bug as a plug-in
 planted: $(PLANTED)
 
-$(BUILD)/tests/%: tests/%.c $(BUILD)/libassay.a
+$(BUILD)/tests/%: tests/%.c $(BUILD)/libassay.a | $(TEST_SO)
 	echo "  TEST  $@"
 	mkdir -p $(@D)
 	$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -MMD -MP -o $@ $< -Wl,--whole-archive $(BUILD)/libassay.a -Wl,--no-whole-archive $(LDLIBS) -lcmocka
+
+# Engines that only tests load.
+$(BUILD)/tests/plugins/%.so: tests/plugins/%.c $(BUILD)/libplugin.a
+	echo "  SO    $@"
+	mkdir -p $(@D)
+	$(CC) $(ALL_CFLAGS) -fPIC -fvisibility=hidden -shared -Wl,-Bsymbolic -Wl,--exclude-libs,ALL -MMD -MP -o $@ $< $(BUILD)/libplugin.a $(LDLIBS)
 
 # A fuzz target as a plain test: every file of its corpus, once.
 $(BUILD)/tests/fuzz_%: tests/fuzz_%.c tests/corpus.c $(BUILD)/libassay.a

@@ -68,7 +68,7 @@ struct bench {
     struct arg_list engine_list, set_list, verified_list;
     const char     *workload_name, *durability_text, *base_dir, *out_path;
     uint64_t        batch, memory_bytes, rounds, timeout_ns;
-    bool            cold, force, no_meters, calibrated;
+    bool            cold, force, no_meters, no_calibration;
 
     struct workload         workload;
     struct workload_options options;
@@ -791,7 +791,7 @@ static bool measure_machine(struct bench *bench)
 {
     json_t *calibration;
 
-    if (!bench->calibrated || stop_requested())
+    if (bench->no_calibration || stop_requested())
         return true;
     calibration = calibrate_json(bench->dir, CALIBRATION_NS);
     if (!calibration)
@@ -866,7 +866,7 @@ int command_bench(int argc, char **argv)
         {"rounds", ARG_COUNT, &bench.rounds, "R", "each round runs every engine once, in shuffled order (default 1)", NULL},
         {"memory", ARG_BYTES, &bench.memory_bytes, "M", "one memory budget for every engine, page cache included", NULL},
         {"cold", ARG_FLAG, &bench.cold, NULL, "drop the page cache between load and run; no warm-up", NULL},
-        {"calibrate", ARG_FLAG, &bench.calibrated, NULL, "measure what the machine can do first, some seconds", NULL},
+        {"no-calibrate", ARG_FLAG, &bench.no_calibration, NULL, "leave out what the machine itself can do (some seconds)", NULL},
         {"no-meters", ARG_FLAG, &bench.no_meters, NULL, "leave out the pass that counts system calls and allocations", NULL},
         {"timeout", ARG_TIME, &bench.timeout_ns, "T", "a cell without progress for so long has hung (default 2m)", NULL},
         {"verified", ARG_EACH, &bench.verified_list, "FILE", "crash results that may vouch for the engines", NULL},
