@@ -207,9 +207,8 @@ static kv_status bitcask_close(struct kv_store *base)
     kv_status       status = KV_OK;
 
     merge_thread_stop(store);
-    if (store->keeper_runs && !store->log.resume && store->log.active)
-        log_seal(store); /* the keeper syncs it, and leaves a hint for the next open */
-    else if (store->log.resume && store->log.written_seq > store->durable_seq)
+    /* The keeper syncs the last segment, and leaves a hint for the next open; if nothing was written, both are there. */
+    if (store->log.active || store->log.written_seq > store->durable_seq || !store->log.resume_hinted)
         log_seal(store);
     log_threads_stop(store);
     if (store_failed(store))

@@ -99,7 +99,8 @@ uint64_t merge_debt(struct bitcask *store)
     pthread_mutex_lock(&store->segments.lock);
     for (struct segment *segment = store->segments.settle_first; segment; segment = segment->next)
         debt += size_of(segment);
-    if (store->merger_runs && (list = list_for(store)) != NULL) {
+    debt += store->segments.merging_bytes; /* until the very end, when its inputs are gone already */
+    if (store->merger_runs && !store->segments.merging && (list = list_for(store)) != NULL) {
         size_t picked = pick(store, list);
         for (size_t i = 0; i < picked; i++)
             debt += size_of(list[i]);
@@ -134,12 +135,15 @@ static kv_status merge_if_due(struct bitcask *store, struct epoch_slot *slot, bo
         picked = pick(store, inputs);
     if (picked)
         store->segments.merging = true;
+    for (size_t i = 0; i < picked; i++)
+        store->segments.merging_bytes += size_of(inputs[i]);
     pthread_mutex_unlock(&store->segments.lock);
     pthread_mutex_unlock(&store->log.lock);
     if (picked) {
         status = merge_run(store, slot, inputs, picked);
         pthread_mutex_lock(&store->segments.lock);
         store->segments.merging = false;
+        store->segments.merging_bytes = 0;
         pthread_mutex_unlock(&store->segments.lock);
         update_throttle(store);
     }
@@ -154,7 +158,7 @@ static void rest(struct bitcask *store)
     struct timespec until = {.tv_sec = (time_t)(until_ns / NS_PER_S), .tv_nsec = (long)(until_ns % NS_PER_S)};
 
     pthread_mutex_lock(&store->segments.lock);
-    while (!store->segments.closing &&
+    while (!store->segments.merger_stops &&
            pthread_cond_timedwait(&store->segments.cond, &store->segments.lock, &until) == 0)
         continue;
     pthread_mutex_unlock(&store->segments.lock);
@@ -168,10 +172,10 @@ static void *merge_on_and_on(void *arg)
 
     for (;;) {
         pthread_mutex_lock(&store->segments.lock);
-        while (!merged && seen == store->segments.changes && !store->segments.closing)
+        while (!merged && seen == store->segments.changes && !store->segments.merger_stops)
             pthread_cond_wait(&store->segments.cond, &store->segments.lock);
         seen = store->segments.changes;
-        if (store->segments.closing) {
+        if (store->segments.merger_stops) {
             pthread_mutex_unlock(&store->segments.lock);
             return NULL;
         }
@@ -198,7 +202,7 @@ kv_status merge_thread_start(struct bitcask *store)
 void merge_thread_stop(struct bitcask *store)
 {
     pthread_mutex_lock(&store->segments.lock);
-    __atomic_store_n(&store->segments.closing, true, __ATOMIC_RELEASE);
+    __atomic_store_n(&store->segments.merger_stops, true, __ATOMIC_RELEASE);
     pthread_cond_broadcast(&store->segments.cond);
     pthread_mutex_unlock(&store->segments.lock);
     if (store->merger_runs)

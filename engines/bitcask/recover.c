@@ -611,6 +611,7 @@ static void place_logs(struct recovery *recovery)
         segment->synced = segment->last_seq <= recovery->durable_seq;
         if (i + 1 == recovery->log_count && segment->end < segment->capacity) {
             store->log.resume = segment;
+            store->log.resume_hinted = log->hinted;
             store->log.tail = segment->end;
         } else if (log->hinted) {
             segment->settled = true;

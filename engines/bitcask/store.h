@@ -61,6 +61,7 @@ struct log {
     bool            in_flight;   /* a leader writes a group at the tail, outside the lock: no other may move it */
     struct segment *active;      /* NULL until the first write */
     struct segment *resume;      /* what the first write continues in, found at open; or NULL */
+    bool            resume_hinted; /* it has a hint that says all */
     struct segment *spare;       /* prepared to be the next, under segments.lock */
     uint64_t        tail;        /* offset in active */
     uint64_t        next_seq;
@@ -116,7 +117,9 @@ struct bitcask {
         uint64_t         pins;           /* snapshots that may use retired segments */
         bool             want_spare, spare_failed, preparing;
         bool             merging;        /* a merge runs: background or compact */
-        bool             closing;
+        uint64_t         merging_bytes;  /* of the background's inputs */
+        bool             closing;        /* the keeper and the syncer end when their work is done */
+        bool             merger_stops;
     } segments;
 
     pthread_t keeper, merger, syncer;
