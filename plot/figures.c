@@ -11,11 +11,22 @@
 
 #define INTERVALS_LEAST 5 /* a shorter run is no curve */
 
+/* All settings of the figure are written. */
+static void figure_end(struct figure *figure)
+{
+    if (figure->gp)
+        fclose(figure->gp);
+    figure->gp = NULL;
+}
+
 static struct figure *figure_add(struct figures *figures, enum section section, const char *template, char *name,
                                  char *title)
 {
     struct figure *figure;
 
+    /* Its stream writes to an address inside items, which may move now. */
+    if (figures->count)
+        figure_end(&figures->items[figures->count - 1]);
     figures->items = text_grow(figures->items, figures->count, &figures->room, sizeof *figures->items);
     figure         = &figures->items[figures->count++];
     *figure        = (struct figure){.section = section, .template = template, .name = name, .title = title,
@@ -37,8 +48,7 @@ static void figure_drop(struct figures *figures)
 {
     struct figure *figure = &figures->items[--figures->count];
 
-    if (figure->gp)
-        fclose(figure->gp);
+    figure_end(figure);
     free(figure->name);
     free(figure->title);
     free(figure->caption);
@@ -572,10 +582,8 @@ void figures_make(struct figures *figures, const struct model *model)
         make_quantities(figures, model, &model->experiments[e], SECTION_SPACE, "space", "Space, writes and reopening",
                         spaces, COUNT_OF(spaces));
     make_crashes(figures, model);
-    for (size_t i = 0; i < figures->count; i++) {
-        fclose(figures->items[i].gp);
-        figures->items[i].gp = NULL;
-    }
+    if (figures->count)
+        figure_end(&figures->items[figures->count - 1]);
 }
 
 /* Tables that have no figure. */

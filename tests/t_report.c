@@ -17,6 +17,7 @@
 #include "common/commands.h"
 #include "common/stop.h"
 #include "plot/draw.h"
+#include "plot/figures.h"
 #include "plot/model.h"
 
 #define SAID_BYTES 1000
@@ -462,6 +463,28 @@ static void the_same_results_make_the_same_bytes(void **state)
     }
 }
 
+static void many_figures_keep_their_own_settings(void **state)
+{
+    const char    *paths[8];
+    struct figures figures;
+    struct model   model;
+
+    (void)state;
+    for (size_t i = 0; i < 8; i++)
+        paths[i] = GOLDEN "bench-c.json";
+    assert_true(model_load(&model, paths, 8));
+    figures_make(&figures, &model);
+    assert_true(figures.count > 32);
+    for (size_t i = 0; i < figures.count; i++) {
+        assert_non_null(strstr(figures.items[i].settings, "panels = "));
+        assert_true(figures.items[i].height > 100);
+        for (size_t j = 0; j < i; j++)
+            assert_string_not_equal(figures.items[i].name, figures.items[j].name);
+    }
+    figures_clear(&figures);
+    model_clear(&model);
+}
+
 static void a_cut_or_foreign_file_is_named_with_its_line(void **state)
 {
     char *text = draw_read_file(GOLDEN "crash-lost.json"), said[1000];
@@ -593,6 +616,7 @@ int main(void)
         IN_DIR(a_result_without_cells_makes_a_page),
         IN_DIR(twenty_engines_have_twenty_rows_and_marks),
         IN_DIR(the_same_results_make_the_same_bytes),
+        cmocka_unit_test(many_figures_keep_their_own_settings),
         IN_DIR(a_cut_or_foreign_file_is_named_with_its_line),
         IN_DIR(what_ends_in_the_middle_leaves_the_former_report),
         IN_DIR(a_folder_that_is_no_report_is_not_touched),
