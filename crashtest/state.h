@@ -18,7 +18,8 @@ struct state;
 /*
  * The state after the first `upto` records (0 to trace->count) of a settled trace.  Call upto then is about to begin:
  * with cut_bytes below its length, when it is a write, that many of its bytes were given to the kernel before the crash.
- * The seed matters only to profiles with a DISK_CHOSEN.  NULL with fail_set().
+ * The seed matters only to profiles with a DISK_CHOSEN; low seeds search the strongest states first: from 0 up they lose
+ * and keep each pending name and file alone (state.c says how).  NULL with fail_set().
  */
 #define STATE_NO_CUT UINT64_C(0)
 struct state *state_make(const struct trace *trace, uint64_t upto, uint64_t cut_bytes,

@@ -311,6 +311,34 @@ TEST(a_later_change_of_a_name_implies_the_earlier_ones)
     assert_int_equal(bytes_of("d/a"), 0); /* a rename is whole */
 }
 
+TEST(low_seeds_lose_and_keep_each_pending_thing_alone)
+{
+    bool lost[5] = {false}, kept[5] = {false};
+
+    BODY;
+    char name[2] = "a";
+    for (int i = 0; i < 5; i++, name[0]++)
+        add_file(name);
+    for (uint64_t seed = 0; seed < 4 * 5; seed++) {
+        int there = 0, which_there = 0, which_gone = 0;
+
+        build("posix-minimal", seed);
+        name[0] = 'a';
+        for (int i = 0; i < 5; i++, name[0]++) {
+            if (bytes_of(name) >= 0)
+                there++, which_there = i;
+            else
+                which_gone = i;
+        }
+        if (there == 1)
+            kept[which_there] = true;
+        if (there == 4)
+            lost[which_gone] = true;
+    }
+    for (int i = 0; i < 5; i++)
+        assert_true(lost[i] && kept[i]);
+}
+
 /* ---- Prefixes, cuts, hashes. ---- */
 
 TEST(a_cut_write_survives_a_kill_in_part)
@@ -520,6 +548,7 @@ int main(void)
         T(on_ext4_an_fdatasync_of_an_overwrite_commits_nothing_else),
         T(on_ext4_a_size_never_runs_ahead_of_its_last_page),
         T(a_later_change_of_a_name_implies_the_earlier_ones),
+        T(low_seeds_lose_and_keep_each_pending_thing_alone),
         T(a_cut_write_survives_a_kill_in_part),
         T(equal_states_have_equal_hashes_and_others_do_not),
         T(a_base_that_is_not_the_recorded_one_is_refused),
