@@ -240,7 +240,8 @@ static void look_at_survivor(struct merge *merge, const struct segment *segment)
     }
 }
 
-/* Only sealed segments can have records older than a sealed tombstone, and none is freed but by merges, one at a time. */
+/* Only sealed segments can have records older than a sealed tombstone, and none is freed but by merges, one at a time.
+ * After a recovery an older one may still wait to be settled. */
 static kv_status find_needed_burials(struct merge *merge)
 {
     struct bitcask  *store = merge->store;
@@ -254,7 +255,7 @@ static kv_status find_needed_burials(struct merge *merge)
     others = malloc(store->segments.count * sizeof(struct segment *));
     for (size_t i = 0; others && i < store->segments.count; i++) {
         struct segment *segment = store->segments.all[i];
-        if (segment->settled && !is_input(merge, segment) &&
+        if (!is_input(merge, segment) &&
             (segment->kind == SEGMENT_MERGED || segment->base_seq < merge->last_tombstone_seq))
             others[count++] = segment;
     }
