@@ -25,6 +25,8 @@ static const char *const stage_words[] = {
     [SURVEY_CLOSING_AGAIN] = "closing the store a second time", [SURVEY_DONE] = "done",
 };
 
+static const char *const state_words[] = {"nothing looked at", "no value", "a value", "an error"};
+
 struct survey *survey_new(void)
 {
     struct survey *survey = mmap(NULL, sizeof *survey, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
@@ -213,22 +215,26 @@ static int first_visit(void *arg)
 
 static int second_visit(void *arg)
 {
-    struct visit        visit = {.plan = arg};
-    struct survey      *survey = visit.survey = visit.plan->survey;
-    struct oracle_found found;
-    kv_status           status;
+    struct visit         visit = {.plan = arg};
+    struct survey       *survey = visit.survey = visit.plan->survey;
+    struct history_value shown[KEYSPACE_MAX];
+    struct oracle_found  found;
+    kv_status            status;
 
     if ((status = enter(&visit, SURVEY_OPENING_AGAIN)) != KV_OK)
         return give_up(&visit, status);
     stage(&visit, SURVEY_READING_AGAIN);
     for (uint32_t k = 0; k < visit.plan->keys->count; k++) {
         look(&visit, k, &found);
+        shown[k] = found.value;
         if (history_same(found.value, survey->last[k]))
             continue;
-        tell(survey, "the second open shows another value for key %u than the first left there", k);
+        tell(survey, "key %u: the first open left %s of %u bytes, the second shows %s of %u bytes", k,
+             state_words[survey->last[k].state], survey->last[k].size, state_words[found.value.state], found.value.size);
         survey->second_bad = true;
+        survey->second_back |= survey->last[k].state == HISTORY_ABSENT;
     }
-    if ((status = scan(&visit, survey->last)) != KV_OK || (status = leave(&visit, SURVEY_CLOSING_AGAIN)) != KV_OK)
+    if ((status = scan(&visit, shown)) != KV_OK || (status = leave(&visit, SURVEY_CLOSING_AGAIN)) != KV_OK)
         return give_up(&visit, status);
     stage(&visit, SURVEY_DONE);
     return 0;
@@ -263,7 +269,7 @@ static bool ended_badly(const struct survey_plan *plan, struct child_result resu
     else if (survey->probe_bad)
         conclude(out, VERDICT_LOST, survey, "that a write after the recovery is there", survey->text);
     else if (survey->second_bad)
-        conclude(out, VERDICT_LOST, survey, "that a second open shows what the first left", survey->text);
+        conclude(out, survey->second_back ? VERDICT_RESURRECTED : VERDICT_LOST, survey, "that a second open shows what the first left", survey->text);
     else
         return false;
     return true;

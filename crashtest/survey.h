@@ -30,6 +30,7 @@ struct survey {
     bool     strays;     /* a scan showed what no get did, or another value: text says */
     bool     probe_bad;  /* a write after the recovery was not there when read back: text says */
     bool     second_bad; /* the second open showed something else: text says */
+    bool     second_back; /* and that was a value where there was none */
     struct oracle_found first[KEYSPACE_MAX];
     struct history_value last[KEYSPACE_MAX]; /* as the survey left the store: where the next life begins */
 };
