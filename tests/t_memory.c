@@ -76,6 +76,33 @@ static bool check_one(void *arg, slice key, slice value)
     return true;
 }
 
+static void keys_that_share_bucket_and_tag_stay_apart(void **state)
+{
+    /* Of so many keys some dozen pairs fall into one bucket with one tag, so that only the key itself tells them apart. */
+    static const size_t sizes[] = {3, 8, 16, 21, 70};
+    struct opened       o;
+    char                key[70], value[512];
+    uint64_t            found;
+
+    (void)state;
+    open_memory(&o);
+    memset(key, 'k', sizeof key);
+    for (int get = 0; get < 2; get++) {
+        for (uint64_t i = 0; i < 300000; i++) {
+            slice name = slice_of(key, sizes[i % 5]);
+            memcpy(key, &i, 3);
+            if (get == 0) {
+                assert_int_equal(kv_put(o.session, name, make_value(value, i)), KV_OK);
+                continue;
+            }
+            assert_int_equal(kv_get(o.session, name, check_one, &found), KV_OK);
+            assert_int_equal(found, i);
+        }
+    }
+    assert_int_equal(kv_stat(o.store, "live_keys"), 300000);
+    close_memory(&o);
+}
+
 struct many {
     const uint64_t *wanted; /* UINT64_MAX: absent */
     size_t          next;
@@ -348,6 +375,7 @@ static void what_one_cache_frees_another_takes(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(keys_that_share_bucket_and_tag_stay_apart),
         cmocka_unit_test(a_batch_of_gets_answers_in_order_with_duplicates_and_absent_keys),
         cmocka_unit_test(a_large_value_that_was_replaced_is_freed_at_once),
         cmocka_unit_test(overwrites_and_snapshots_do_not_make_the_store_grow),

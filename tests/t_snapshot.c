@@ -47,8 +47,8 @@ static int temporary_file(void)
     return fd;
 }
 
-/* The stream of the test records in memory. */
-static size_t make_stream(char *out, size_t bytes_max)
+/* The stream of the test records in memory; the value of one may be another. */
+static size_t make_stream_with(char *out, size_t bytes_max, size_t changed, const char *value)
 {
     struct snapshot_writer writer;
     int                    fd = temporary_file();
@@ -56,13 +56,18 @@ static size_t make_stream(char *out, size_t bytes_max)
 
     assert_int_equal(snapshot_writer_open(&writer, fd), KV_OK);
     for (size_t i = 0; i < RECORDS; i++)
-        assert_int_equal(snapshot_writer_add(&writer, test_key(i), test_value(i)), KV_OK);
+        assert_int_equal(snapshot_writer_add(&writer, test_key(i), i == changed ? slice_text(value) : test_value(i)), KV_OK);
     assert_int_equal(snapshot_writer_end(&writer), KV_OK);
     snapshot_writer_free(&writer);
     bytes = pread(fd, out, bytes_max, 0);
     assert_true(bytes > 0 && (size_t)bytes < bytes_max);
     close(fd);
     return (size_t)bytes;
+}
+
+static size_t make_stream(char *out, size_t bytes_max)
+{
+    return make_stream_with(out, bytes_max, RECORDS, NULL);
 }
 
 /* Reads a whole stream; how many records came, and how it ended. */
@@ -156,9 +161,11 @@ static void records_left_out_doubled_or_moved_are_corrupt(void **state)
     memcpy(changed, stream, first);
     memcpy(changed + first, stream + second, bytes - second);
     assert_int_equal(read_stream(changed, bytes - (second - first), &records), KV_CORRUPT);
+    assert_int_equal(records, 0); /* found where it is, not at the end */
     memcpy(changed, stream, second);
     memcpy(changed + second, stream + first, bytes - first);
     assert_int_equal(read_stream(changed, bytes + (second - first), &records), KV_CORRUPT);
+    assert_int_equal(records, 1);
     memcpy(changed + first, stream + second, third - second);
     memcpy(changed + first + (third - second), stream + first, second - first);
     memcpy(changed + third, stream + third, bytes - third);
@@ -166,6 +173,18 @@ static void records_left_out_doubled_or_moved_are_corrupt(void **state)
     memcpy(changed, stream, third); /* the last ones left out, with an end */
     memcpy(changed + third, stream + bytes - 32, 32);
     assert_int_equal(read_stream(changed, third + 32, &records), KV_CORRUPT);
+}
+
+static void a_record_from_another_stream_is_corrupt(void **state)
+{
+    char   stream[1024], other[1024];
+    size_t bytes = make_stream(stream, sizeof stream), records;
+
+    (void)state;
+    assert_int_equal(make_stream_with(other, sizeof other, 1, "2"), bytes);
+    memcpy(other + 24 + 17 + 19, stream + 24 + 17 + 19, bytes - 24 - 17 - 19); /* each record is right in its place */
+    assert_int_equal(read_stream(other, bytes, &records), KV_CORRUPT);
+    assert_int_equal(records, RECORDS);
 }
 
 static void *write_large_records(void *arg)
@@ -493,7 +512,7 @@ static void a_load_of_a_cut_stream_names_the_record(void **state)
  */
 
 #define WRITERS 2
-#define BATCH   24
+#define BATCH   200 /* large, so that many snapshots begin while one takes its locks */
 
 struct writer {
     struct kv_store *store;
@@ -577,7 +596,7 @@ static void snapshots_while_writing(const struct kv_engine *engine)
         writer[i] = (struct writer){.store = o.store, .number = i};
         pthread_create(&thread[i], NULL, write_rounds, &writer[i]);
     }
-    for (int i = 0; i < 12; i++) {
+    for (int i = 0; i < 40; i++) {
         uint64_t before[WRITERS];
         for (unsigned w = 0; w < WRITERS; w++)
             before[w] = __atomic_load_n(&writer[w].rounds, __ATOMIC_RELAXED);
@@ -646,6 +665,7 @@ int main(void)
         cmocka_unit_test(a_stream_with_any_bit_changed_is_corrupt),
         cmocka_unit_test(a_stream_with_bytes_behind_its_end_is_corrupt),
         cmocka_unit_test(records_left_out_doubled_or_moved_are_corrupt),
+        cmocka_unit_test(a_record_from_another_stream_is_corrupt),
         cmocka_unit_test(large_records_pass_a_pipe_in_pieces),
         cmocka_unit_test(a_full_disk_is_told),
         cmocka_unit_test(seed_defect_12_a_snapshot_when_idle_loses_no_later_data),
