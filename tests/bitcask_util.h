@@ -144,10 +144,13 @@ __attribute__((unused)) static const char *get(struct db *db, const char *key)
 static void copy_file(const char *from, const char *to)
 {
     static char piece[1 << 16];
-    int         in = open(from, O_RDONLY), out = open(to, O_WRONLY | O_CREAT | O_TRUNC, 0644);
+    int         in = open(from, O_RDONLY), out;
     ssize_t     got;
 
-    assert_true(in >= 0 && out >= 0);
+    if (in < 0)
+        return; /* a hint's temporary file that has its name by now */
+    out = open(to, O_WRONLY | O_CREAT | O_TRUNC, 0644);
+    assert_true(out >= 0);
     while ((got = read(in, piece, sizeof piece)) > 0)
         assert_int_equal(write(out, piece, (size_t)got), got);
     close(in);
