@@ -16,6 +16,8 @@
     {"median_light", light ": median", COLUMN_AMOUNT}, {"min_light", "min", COLUMN_AMOUNT},            \
     {"max_light", "max", COLUMN_AMOUNT},   {"status", "Status", COLUMN_TEXT}
 
+#define VOLATILE_MOST 4 /* times the fastest durable engine: what lies beyond is told in words */
+
 const struct column bars_throughput_columns[BARS_COLUMNS] = {BAR_COLUMNS("Engine's time", "All in")};
 const struct column bars_quantity_columns[BARS_COLUMNS] = {BAR_COLUMNS("First", "Second")};
 static const struct column bar_point_columns[] = {
@@ -38,6 +40,7 @@ void bars_panel(struct bars *bars, const char *title, const char *metric, enum t
     bars->rows   = 0;
     bars->most    = 0;
     bars->ceiling = 0;
+    bars->durable = 0;
     bars->kind   = kind;
     bars->metric = metric;
     bars->unit   = unit;
@@ -72,7 +75,11 @@ void bars_row(struct bars *bars, const struct model *model, const struct experim
     bool          drawn  = true;
 
     light = light ? light : &nothing;
+    /* A bar that dwarfs those of which the figure speaks is told in words. */
     if (bars->ceiling > 0 && value->median > bars->ceiling && !gather_retains(engine))
+        drawn = false;
+    if (bars->durable > 0 && value->median > VOLATILE_MOST * bars->durable &&
+        strcmp(text_at(engine, "tier"), "volatile") == 0)
         drawn = false;
     bars->rows++;
     table_value(table, (double)bars->panels);
@@ -107,8 +114,9 @@ void bars_row(struct bars *bars, const struct model *model, const struct experim
     list_number(&bars->row_drawn, drawn);
     if (!drawn) {
         char  a[TEXT_NUMBER_MAX], b[TEXT_NUMBER_MAX];
-        char *note = text_of("%s, all in %s: the harness alone", text_number(a, bars->kind, value->median),
-                             text_number(b, bars->kind, light->median));
+        char *note = text_of("%s, all in %s: %s", text_number(a, bars->kind, value->median),
+                             text_number(b, bars->kind, light->median),
+                             gather_retains(engine) ? "keeps nothing" : "the harness alone");
 
         write_note(bars, note);
         free(note);

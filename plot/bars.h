@@ -15,7 +15,8 @@ struct bars {
     size_t         panels, rows_most;
     size_t         rows; /* of the panel at hand */
     double         most; /* of the panel at hand */
-    double         ceiling; /* an engine that only measures the harness is not drawn beyond it; 0: no ceiling */
+    double         ceiling; /* of the engines that retain what was put; 0: an engine that does not is drawn in any case */
+    double         durable; /* of the engines that are no volatile ones; 0: volatile ones are drawn in any case */
     bool           pair, pairs;
     double         label_chars;
     size_t         n_least, n_most;

@@ -106,6 +106,8 @@ static void throughput_panels(struct bars *bars, const struct model *model, cons
 
                 if (gather_retains(engine) && own.most > bars->ceiling)
                     bars->ceiling = own.most;
+                if (strcmp(text_at(engine, "tier"), "volatile") != 0 && own.most > bars->durable)
+                    bars->durable = own.most;
             }
             json_array_foreach(json_object_get(experiment->root, "engines"), i, engine) {
                 struct spread own = gather_spread(experiment->root, text_at(engine, "name"), steps[s], "ops_per_s_engine");
@@ -663,6 +665,39 @@ void figures_headline(struct table *table, const struct model *model)
                 free(why);
                 free(html);
             }
+            free(phase);
+        }
+        free(place);
+    }
+}
+
+static const struct column ratio_columns[] = {
+    {"experiment", "", COLUMN_GROUP},     {"phase", "", COLUMN_GROUP},       {"engine", "Engine", COLUMN_TEXT},
+    {"baseline", "by", COLUMN_TEXT},      {"n", "n", COLUMN_COUNT},          {"ratio", "Ratio, median", COLUMN_NUMBER},
+    {"low", "95 % from", COLUMN_NUMBER}, {"high", "to", COLUMN_NUMBER},
+};
+
+void figures_ratios(struct table *table, const struct model *model)
+{
+    table_init(table, ratio_columns, COUNT_OF(ratio_columns));
+    for (size_t e = 0; e < model->experiment_count; e++) {
+        const struct experiment *experiment = &model->experiments[e];
+        char                    *place      = text_of("%s, %s", experiment->label, experiment->setting);
+        json_t                  *row;
+        size_t                   i;
+
+        json_array_foreach(json_object_get(experiment->root, "ratios"), i, row) {
+            char   *phase    = gather_step_text((struct step){text_at(row, "phase"), text_at(row, "part")});
+            json_t *interval = json_object_get(row, "ci95");
+
+            table_text(table, place);
+            table_text(table, phase);
+            table_text(table, text_at(row, "engine"));
+            table_text(table, text_at(row, "baseline"));
+            table_json(table, json_object_get(row, "n"));
+            table_json(table, json_object_get(row, "ratio_median"));
+            table_json(table, json_array_get(interval, 0));
+            table_json(table, json_array_get(interval, 1));
             free(phase);
         }
         free(place);

@@ -15,5 +15,7 @@ void figures_clear(struct figures *figures);
 
 /* One row an engine and measured phase of every experiment: the table at the head of the page. */
 void figures_headline(struct table *table, const struct model *model);
+/* The paired ratios of every experiment to its baseline. */
+void figures_ratios(struct table *table, const struct model *model);
 
 #endif

@@ -228,10 +228,23 @@ static void write_provenance(FILE *html, const json_t *root)
     free(line);
 }
 
+/* Compared as they would be shown: the clock's cost, say, is measured anew by each run. */
 static bool same_provenance(const json_t *a, const json_t *b)
 {
-    return json_equal(json_object_get(a, "host"), json_object_get(b, "host")) &&
-           json_equal(json_object_get(a, "build"), json_object_get(b, "build"));
+    char  *text[2] = {NULL, NULL};
+    size_t bytes;
+    bool   same;
+
+    for (int i = 0; i < 2; i++) {
+        FILE *stream = open_memstream(&text[i], &bytes);
+
+        write_provenance(stream, i ? b : a);
+        fclose(stream);
+    }
+    same = strcmp(text[0], text[1]) == 0;
+    free(text[0]);
+    free(text[1]);
+    return same;
 }
 
 static void write_experiment(FILE *html, const struct experiment *experiment, const json_t *first)
@@ -264,53 +277,69 @@ static void write_experiment(FILE *html, const struct experiment *experiment, co
     write_engines(html, json_object_get(root, "engines"));
 }
 
-/* Warnings: those of files, of cells, and what the page itself must say of comparing them. */
+/*
+ * Warnings: those of files, of cells, and what the page itself must say of comparing them.
+ *
+ * A noisy machine makes the same complaint of every cell.  Those of one file that begin alike, up to a colon, are one reason
+ * with its count and first instance; the result file has them all.
+ */
+struct warnings {
+    json_t *reasons; /* array of {where, head, text, count} */
+};
 
-static void warn(json_t *warnings, const char *where, const char *what)
+static void warn(struct warnings *warnings, const char *where, const char *who, const char *what)
 {
-    char   *line = text_of("%s%s%s", where, *where ? ": " : "", what);
-    json_t *old;
+    size_t  head_bytes = strcspn(what, ":");
+    char   *head = text_of("%.*s", (int)head_bytes, what), *text = text_of("%s%s%s", who, *who ? ": " : "", what);
+    json_t *reason;
     size_t  i;
     bool    known = false;
 
-    json_array_foreach(warnings, i, old)
-        known = known || strcmp(json_string_value(old), line) == 0;
+    json_array_foreach(warnings->reasons, i, reason) {
+        if (strcmp(text_at(reason, "where"), where) != 0 || strcmp(text_at(reason, "head"), head) != 0)
+            continue;
+        known = true;
+        if (strcmp(text_at(reason, "text"), text) != 0)
+            json_object_set_new(reason, "count",
+                                json_integer(json_integer_value(json_object_get(reason, "count")) + 1));
+        break;
+    }
     if (!known)
-        json_array_append_new(warnings, json_string(line));
-    free(line);
+        json_array_append_new(warnings->reasons, json_pack("{s:s, s:s, s:s, s:i}", "where", where, "head", head, "text", text,
+                                                           "count", 1));
+    free(head);
+    free(text);
 }
 
-static void collect(json_t *warnings, const char *path, const json_t *root)
+static void collect(struct warnings *warnings, const char *path, const json_t *root)
 {
     json_t *item, *cell;
     size_t  i, j;
 
     json_array_foreach(json_object_get(root, "warnings"), i, item)
-        warn(warnings, path, json_string_value(item) ? json_string_value(item) : "");
+        warn(warnings, path, "", json_string_value(item) ? json_string_value(item) : "");
     if (json_is_false(json_object_get(root, "complete")))
-        warn(warnings, path, "the run was ended before it was complete");
+        warn(warnings, path, "", "the run was ended before it was complete");
     json_array_foreach(json_object_get(root, "cells"), i, cell) {
-        const char *status = text_at(cell, "status");
-        char       *where  = text_of("%s, %s, round %lld", path, text_at(cell, "engine"),
+        const char *status = text_at(cell, "status"), *reason = text_at(cell, "reason"), *engine = text_at(cell, "engine");
+        bool        always = strcmp(status, "refused") == 0 || strcmp(status, "unsupported") == 0;
+        char       *who    = text_of("%s, round %lld", engine,
                                      (long long)json_integer_value(json_object_get(cell, "round")));
 
         json_array_foreach(json_object_get(cell, "warnings"), j, item)
-            warn(warnings, where, json_string_value(item) ? json_string_value(item) : "");
+            warn(warnings, path, who, json_string_value(item) ? json_string_value(item) : "");
         if (strcmp(status, "ok") != 0) {
-            char *line = text_of("%s%s%s", status, *text_at(cell, "reason") ? ": " : "", text_at(cell, "reason"));
-
-            if (strcmp(status, "refused") == 0 || strcmp(status, "unsupported") == 0) {
-                free(where); /* the same in every round */
-                where = text_of("%s, %s", path, text_at(cell, "engine"));
-            }
-            warn(warnings, where, line);
+            /* Each broken cell counts: its engine stands first, so that it groups with no other. */
+            char *line = always ? text_of("%s %s: %s", engine, status, reason)
+                                : text_of("%s %s%s%s", who, status, *reason ? ": " : "", reason);
+            warn(warnings, path, "", line);
             free(line);
         }
-        free(where);
+        free(who);
     }
 }
 
-static void compare(json_t *warnings, const json_t *first, const json_t *other)
+static void compare(struct warnings *warnings, const json_t *first, const json_t *other)
 {
     json_t *a = json_object_get(first, "host"), *b = json_object_get(other, "host");
     json_t *c = json_object_get(first, "build"), *d = json_object_get(other, "build");
@@ -318,43 +347,52 @@ static void compare(json_t *warnings, const json_t *first, const json_t *other)
     if (strcmp(text_at(a, "cpu_model"), text_at(b, "cpu_model")) != 0 ||
         !json_equal(json_object_get(a, "cores"), json_object_get(b, "cores")) ||
         strcmp(text_at(a, "kernel"), text_at(b, "kernel")) != 0)
-        warn(warnings, "", "the results on this page come from different machines: compare within a file only");
+        warn(warnings, "", "", "the results on this page come from different machines: compare within a file only");
     if (strcmp(text_at(c, "git"), text_at(d, "git")) != 0 ||
         strcmp(text_at(c, "sanitizer"), text_at(d, "sanitizer")) != 0 ||
         strcmp(text_at(c, "cflags"), text_at(d, "cflags")) != 0)
-        warn(warnings, "", "the results on this page come from different builds: compare within a file only");
+        warn(warnings, "", "", "the results on this page come from different builds: compare within a file only");
 }
 
-static json_t *warnings_of(const struct model *model)
+static struct warnings warnings_of(const struct model *model)
 {
-    json_t *warnings = json_array();
-    size_t  i;
+    struct warnings warnings = {json_array()};
 
-    for (i = 0; i < model->experiment_count; i++) {
+    for (size_t i = 0; i < model->experiment_count; i++) {
         const json_t *root = model->experiments[i].root;
 
         if (i)
-            compare(warnings, model->experiments[0].root, root);
+            compare(&warnings, model->experiments[0].root, root);
         if (*text_at(json_object_get(root, "build"), "sanitizer"))
-            warn(warnings, model->experiments[i].path, "built with a sanitizer: no figure of it says how fast an engine is");
-        collect(warnings, model->experiments[i].path, root);
+            warn(&warnings, model->experiments[i].path, "",
+                 "built with a sanitizer: no figure of it says how fast an engine is");
+        collect(&warnings, model->experiments[i].path, root);
     }
-    for (i = 0; i < model->crash_count; i++)
-        collect(warnings, model->crashes[i].path, model->crashes[i].root);
+    for (size_t i = 0; i < model->crash_count; i++)
+        collect(&warnings, model->crashes[i].path, model->crashes[i].root);
     return warnings;
 }
 
-static void write_warnings(FILE *html, const json_t *warnings)
+static void write_warnings(FILE *html, const struct warnings *warnings)
 {
-    json_t *line;
+    json_t *reason;
     size_t  i;
 
-    if (json_array_size(warnings) == 0)
+    if (json_array_size(warnings->reasons) == 0)
         return;
     fputs("<section class=\"warnings\" id=\"warnings\"><h2>⚠ Reasons for doubt</h2><ul>\n", html);
-    json_array_foreach(warnings, i, line) {
+    json_array_foreach(warnings->reasons, i, reason) {
+        json_int_t count = json_integer_value(json_object_get(reason, "count"));
+
         fputs("<li>", html);
-        text(html, json_string_value(line));
+        if (*text_at(reason, "where")) {
+            fputs("<code>", html);
+            text(html, text_at(reason, "where"));
+            fputs("</code> ", html);
+        }
+        text(html, text_at(reason, "text"));
+        if (count > 1)
+            fprintf(html, " <b>(and %lld more like this)</b>", (long long)(count - 1));
         fputs("</li>\n", html);
     }
     fputs("</ul></section>\n", html);
@@ -492,7 +530,7 @@ static bool write_body(FILE *html, const struct model *model, const struct figur
     const json_t  *first    = model->experiment_count ? model->experiments[0].root
                               : model->crash_count    ? model->crashes[0].root
                                                       : NULL;
-    json_t        *warnings = warnings_of(model);
+    struct warnings warnings = warnings_of(model);
     struct table   table;
     bool           good = true;
 
@@ -501,9 +539,9 @@ static bool write_body(FILE *html, const struct model *model, const struct figur
                   "its files beside this page.</p>\n", model->experiment_count, model->experiment_count == 1 ? "" : "s",
             model->crash_count, model->crash_count == 1 ? "" : "s");
     write_nav(html, model, figures);
-    if (json_array_size(warnings) > 0)
+    if (json_array_size(warnings.reasons) > 0)
         fprintf(html, "<p class=\"warnings\">⚠ <a href=\"#warnings\">%zu reason%s for doubt</a> came with these results.</p>\n",
-                json_array_size(warnings), json_array_size(warnings) == 1 ? "" : "s");
+                json_array_size(warnings.reasons), json_array_size(warnings.reasons) == 1 ? "" : "s");
     fputs("</header>\n<main>\n<section id=\"run\"><h2>What was run</h2>\n", html);
     if (first) {
         fputs("<div class=\"scroll\"><table><tbody>\n", html);
@@ -527,6 +565,16 @@ static bool write_body(FILE *html, const struct model *model, const struct figur
         fputs("<p class=\"files\"><a href=\"headline.tsv\">TSV</a></p></section>\n", html);
         good = write_side_table(&table, dir, "headline");
         table_clear(&table);
+        figures_ratios(&table, model);
+        if (table_rows(&table)) {
+            fputs("<section id=\"ratios\"><h2>Ratios</h2>\n<p class=\"lead\">Throughput in the engine's own time by that of "
+                  "the baseline in the same round; the interval is a bootstrap of the median, and from three rounds on.</p>\n",
+                  html);
+            table_write_html(&table, html);
+            fputs("<p class=\"files\"><a href=\"ratios.tsv\">TSV</a></p></section>\n", html);
+            good = good && write_side_table(&table, dir, "ratios");
+        }
+        table_clear(&table);
     }
     good = good && write_sections(html, model, figures, dir);
     if (good && json_array_size(model->calibrations)) {
@@ -539,8 +587,8 @@ static bool write_body(FILE *html, const struct model *model, const struct figur
         table_clear(&table);
         free(columns);
     }
-    write_warnings(html, warnings);
-    json_decref(warnings);
+    write_warnings(html, &warnings);
+    json_decref(warnings.reasons);
     fputs("</main>\n", html);
     return good;
 }
