@@ -22,4 +22,12 @@
 COMMAND_LIST(X)
 #undef X
 
+/* What `assay dump` prints besides the engines' own files: dump_name() prints the file for people and returns its exit
+ * code, the sentence in fail_text(); -1 when the file is of another kind. */
+#define DUMP_LIST(X) X(trace)
+
+#define X(name) int dump_##name(const char *path);
+DUMP_LIST(X)
+#undef X
+
 #endif

@@ -13,6 +13,7 @@
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
+#include "common/commands.h"
 #include "common/fail.h"
 #include "common/outfile.h"
 
@@ -350,4 +351,26 @@ bad:
 out:
     fclose(stream);
     return trace;
+}
+
+int dump_trace(const char *path)
+{
+    char          start[sizeof((struct trace *)0)->magic] = "";
+    FILE         *stream = fopen(path, "rb");
+    bool          ours = stream && fread(start, sizeof start, 1, stream) == 1 && memcmp(start, MAGIC, sizeof start) == 0;
+    struct trace *trace;
+
+    if (stream)
+        fclose(stream);
+    if (!ours)
+        return -1;
+    trace = trace_load(path);
+    if (!trace)
+        return 1;
+    trace_print(stdout, trace, 0, trace->count);
+    trace_destroy(trace);
+    if (fflush(stdout) == 0)
+        return 0;
+    fail_set("write: %s", strerror(errno));
+    return 1;
 }

@@ -387,6 +387,12 @@ static kv_status dump_snapshot(FILE *file)
     return status == KV_NOT_FOUND ? KV_OK : status;
 }
 
+static int (*const other_dumps[])(const char *path) = {
+#define X(name) dump_##name,
+    DUMP_LIST(X)
+#undef X
+};
+
 /* The kinds of files that belong to no engine: a snapshot stream, and the text that says whose a directory is. */
 static kv_status dump_common(const char *path)
 {
@@ -414,7 +420,8 @@ int command_dump(int argc, char **argv)
 {
     const struct arg         options[] = {{0}};
     const struct arg_command command = {
-        "assay dump", "FILE", "Prints one file of a store, or a snapshot stream, for people: every record, and where it is damaged.\n"
+        "assay dump", "FILE", "Prints one file of a store, a snapshot stream or the trace of a crash test, for people: every record, and where it\n"
+        "is damaged.  "
         "The file says itself what it is; nothing is changed.", options, "  assay dump store/000001.seg\n"};
     struct arg_list          words = {0};
     struct dumping           dumping = {.status = KV_MISMATCH};
@@ -430,6 +437,13 @@ int command_dump(int argc, char **argv)
         return args_wrong(&command, "cannot read %s: %s", dumping.path, strerror(errno));
     if (!S_ISREG(info.st_mode))
         return args_wrong(&command, "%s is no regular file; \"assay scan\" looks into a store", dumping.path);
+    for (size_t i = 0; i < sizeof other_dumps / sizeof *other_dumps; i++) {
+        if ((code = other_dumps[i](dumping.path)) >= 0) {
+            if (code > 0)
+                fprintf(stderr, "assay dump: %s\n", fail_text());
+            return code;
+        }
+    }
     kv_engine_each(try_dump, &dumping);
     if (dumping.status == KV_MISMATCH)
         dumping.status = dump_common(dumping.path);

@@ -13,6 +13,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "common/commands.h"
 #include "common/fail.h"
 #include "common/rng.h"
 #include "crashtest/state.h"
@@ -534,6 +535,33 @@ TEST(a_printed_trace_names_its_files)
     free(text);
 }
 
+/* Its output goes nowhere: stdout is the test's own. */
+static int dumped(const char *path)
+{
+    int own, nowhere = open("/dev/null", O_WRONLY), code;
+
+    fflush(stdout);
+    own = dup(STDOUT_FILENO);
+    assert_true(own >= 0 && dup2(nowhere, STDOUT_FILENO) >= 0);
+    code = dump_trace(path);
+    assert_true(dup2(own, STDOUT_FILENO) >= 0);
+    close(own);
+    close(nowhere);
+    return code;
+}
+
+TEST(a_dump_knows_traces_and_tells_a_cut_one)
+{
+    BODY;
+    add_some();
+    assert_true(trace_settle(trace) && trace_save(trace, file));
+    assert_int_equal(dumped(file), 0);
+    assert_int_equal(truncate(file, 700), 0);
+    assert_int_equal(dumped(file), 1);
+    assert_int_equal(truncate(file, 5), 0);
+    assert_int_equal(dumped(file), -1);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -556,6 +584,7 @@ int main(void)
         T(a_damaged_trace_file_is_refused),
         T(no_scribble_over_a_trace_leads_astray),
         T(a_printed_trace_names_its_files),
+        T(a_dump_knows_traces_and_tells_a_cut_one),
 #undef T
     };
     const char *tmp = getenv("TMPDIR");
