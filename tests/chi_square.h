@@ -1,9 +1,9 @@
 /*
  * chi_square.h -- does a sample fit its exact probabilities?
  *
- * Bins with fewer than ten expected draws are merged with their neighbours, and the degrees of freedom are the merged bins less
- * one.  The critical value is that of p = 1e-6 (Wilson and Hilferty 1931, a little high for few degrees), so that with a fixed
- * seed a right generator passes for good, and a wrong one, given enough draws, does not.
+ * Bins with fewer than ten expected draws are merged with their neighbours, and the degrees of freedom are the merged
+ * bins less one.  The critical value is that of p = 1e-6 (Wilson and Hilferty 1931, a little high for few degrees), so
+ * that with a fixed seed a right generator passes for good, and a wrong one, given enough draws, does not.
  */
 #ifndef ASSAY_TESTS_CHI_SQUARE_H
 #define ASSAY_TESTS_CHI_SQUARE_H
@@ -66,8 +66,8 @@ static inline bool chi_square_fits(const uint64_t *observed, const double *expec
     bool fits = chi.degrees ? chi.statistic <= chi.critical : chi.statistic <= 1e-9;
 
     if (!fits)
-        fprintf(stderr, "%s: chi-square %.1f, %zu degrees of freedom, critical %.1f\n", what, chi.statistic, chi.degrees,
-                chi.critical);
+        fprintf(stderr, "%s: chi-square %.1f, %zu degrees of freedom, critical %.1f\n", what, chi.statistic,
+                chi.degrees, chi.critical);
     return fits;
 }
 

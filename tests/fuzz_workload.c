@@ -1,4 +1,4 @@
-/* fuzz_workload.c -- workload files: any bytes are a workload or one sentence, and what was read is written and read back. */
+/* fuzz_workload.c -- workload files: any bytes are a workload or one sentence; what is written reads back. */
 #include <assert.h>
 #include <stddef.h>
 #include <stdint.h>

@@ -1,4 +1,4 @@
-/* t_workloads.c -- workload files and options: what is right is kept, what is wrong is one sentence that says what to write. */
+/* t_workloads.c -- workload files and options: what is wrong is one sentence that says what to write instead. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdint.h>
@@ -73,7 +73,8 @@ static void ycsb_presets_are_the_core_workloads(void **state)
     } rows[] = {
         {"ycsb-a", {0.5, 0.5}, DISTRIBUTION_ZIPFIAN},        {"ycsb-b", {0.95, 0.05}, DISTRIBUTION_ZIPFIAN},
         {"ycsb-c", {1}, DISTRIBUTION_ZIPFIAN},               {"ycsb-d", {0.95, 0, 0.05}, DISTRIBUTION_LATEST},
-        {"ycsb-e", {0, 0, 0.05, 0, 0, 0.95}, DISTRIBUTION_ZIPFIAN}, {"ycsb-f", {0.5, 0, 0, 0, 0.5}, DISTRIBUTION_ZIPFIAN},
+        {"ycsb-e", {0, 0, 0.05, 0, 0, 0.95}, DISTRIBUTION_ZIPFIAN},
+        {"ycsb-f", {0.5, 0, 0, 0, 0.5}, DISTRIBUTION_ZIPFIAN},
     };
 
     (void)state;
@@ -195,7 +196,8 @@ static void what_is_wrong_in_a_file_is_named(void **state)
         {"{\"phases\": []}", "\"phases\" must be a list of 1 to 8"},
         {"{\"phases\": [3]}", "phases[0] must be an object"},
         {"{\"phases\": [{\"ops\": 3}]}", "phases[0] has no \"name\""},
-        {"{\"phases\": [{\"name\": \"a\"}, {\"name\": \"b\", \"threads\": 3}]}", "phases[1]: there is no field \"threads\""},
+        {"{\"phases\": [{\"name\": \"a\"}, {\"name\": \"b\", \"threads\": 3}]}",
+         "phases[1]: there is no field \"threads\""},
         {"{\"phases\": [{\"name\": \"a\", \"opps\": 3}]}", "did you mean \"ops\"?"},
         {"{\"repeat_keys\": true}", "no field \"repeat_keys\""},
     };
@@ -229,7 +231,8 @@ static void contradictions_are_named(void **state)
         {"{\"records\": 0}", "\"records\" is 0"},
         {"{\"key_bytes\": 5}", "\"key_bytes\" is 5; write 8 or more"},
         {"{\"value_sizes\": \"fixed\", \"value_bytes_min\": 3}", "\"value_sizes\" is fixed, but"},
-        {"{\"value_sizes\": \"uniform\", \"value_bytes_min\": 300}", "\"value_bytes_min\" 300 is above \"value_bytes_max\" 100"},
+        {"{\"value_sizes\": \"uniform\", \"value_bytes_min\": 300}",
+         "\"value_bytes_min\" 300 is above \"value_bytes_max\" 100"},
         {"{\"arrival\": \"bursty\", \"wait_min_ns\": \"1ms\"}", "\"wait_min_ns\" is above"},
         {"{\"long_wait_min_ns\": \"1s\"}", "\"long_wait_min_ns\" is above"},
         {"{\"distribution\": \"hotset\", \"drift_ops\": 100}", "moves the hot set before"},
@@ -277,7 +280,8 @@ static void a_file_is_read_and_named_after_itself(void **state)
     char            path[] = "/tmp/assay-XXXXXX.json";
     int             fd = mkstemps(path, 5);
     struct workload workload;
-    const char     *text = "{\"records\": \"10k\", \"ops\": 5e3, \"value_bytes\": \"1k\", \"seconds\": 0.25, \"wait_max_ns\": \"1ms\"}";
+    const char     *text = "{\"records\": \"10k\", \"ops\": 5e3, \"value_bytes\": \"1k\", \"seconds\": 0.25,\n"
+                           " \"wait_max_ns\": \"1ms\"}";
 
     (void)state;
     assert_true(fd >= 0);

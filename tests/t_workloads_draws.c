@@ -1,6 +1,6 @@
 /*
- * t_workloads_draws.c -- each distribution against its exact probabilities, and the same test against the generators that the
- * projects before us got wrong.
+ * t_workloads_draws.c -- each distribution against its exact probabilities, and the same test against the generators
+ * that the projects before us got wrong.
  */
 #include <math.h>
 #include <setjmp.h>
@@ -293,7 +293,8 @@ static uint64_t *ranks_of(const struct keys *keys)
     return rank;
 }
 
-static void fits_after(int draws, const struct workload *workload, bool permuted, const double *expected, const char *what)
+static void fits_after(int draws, const struct workload *workload, bool permuted, const double *expected,
+                       const char *what)
 {
     uint64_t   *observed = calloc(workload->records, sizeof *observed), *rank, drawn[500];
     struct keys keys;
@@ -524,7 +525,8 @@ static void ycsb_compat_draws_what_ycsb_draws(void **state)
     const uint64_t        heads = 1 << 18;
 
     (void)state;
-    assert_true(ycsb_fold(0) == UINT64_C(6284781860667377211)); /* the first key that YCSB loads is user6284781860667377211 */
+    /* The first key that YCSB loads is user6284781860667377211. */
+    assert_true(ycsb_fold(0) == UINT64_C(6284781860667377211));
     for (size_t k = 0; k < 2; k++) {
         struct workload workload = workload_of(DISTRIBUTION_ZIPFIAN, ns[k]);
         double          expected[1000] = {0};
@@ -535,7 +537,8 @@ static void ycsb_compat_draws_what_ycsb_draws(void **state)
             expected[ycsb_fold(i) % ns[k]] += ycsb_below((double)i + 1) - ycsb_below((double)i);
         for (uint64_t i = 0; i < ns[k]; i++) /* the ranks beyond are so many that each key gets the same of them */
             expected[i] += (1 - ycsb_below((double)heads)) / (double)ns[k];
-        fits_after(DRAWS(5000000), &workload, false, expected, "ycsb_compat"); /* to tell its constants from near ones */
+        /* So many that its constants are told from near ones. */
+        fits_after(DRAWS(5000000), &workload, false, expected, "ycsb_compat");
     }
 }
 

@@ -374,7 +374,8 @@ static void short_keys_take_the_fewest_bytes_that_are_free(void **state)
         uint64_t number;
         uint32_t size;
     } rows[] = {{0, 1}, {127, 1}, {128, 2}, {128 + 32767, 2}, {128 + 32768, 3}, {128 + 32768 + 8388607, 3},
-                {128 + 32768 + 8388608, 4}, {UINT64_C(2000000000), 4}, {UINT64_C(3000000000), 5}, {KEY_NUMBER_MAX - 1, 8}};
+                {128 + 32768 + 8388608, 4}, {UINT64_C(2000000000), 4}, {UINT64_C(3000000000), 5},
+                {KEY_NUMBER_MAX - 1, 8}};
     struct workload workload = {0};
     char            key[8];
 

@@ -143,18 +143,19 @@ static void lz4_compresses_values_as_much_as_asked(void **state)
     for (size_t i = 0; i < 4; i++) {
         for (size_t j = 0; j < 4; j++) {
             size_t used = 0;
-            double removed;
+            double left;
 
             if (sizes[i] * (1 - shares[j]) < VALUE_BYTES_FULL + 2)
                 continue; /* the head alone is more than may remain */
             for (uint64_t n = 0; used < total; n++, used += sizes[i]) {
                 char name[32];
-                value_make(block + used, sizes[i], slice_of(name, (size_t)snprintf(name, sizeof name, "%d", (int)n)), 0, n,
-                           shares[j]);
+                slice key = slice_of(name, (size_t)snprintf(name, sizeof name, "%d", (int)n));
+
+                value_make(block + used, sizes[i], key, 0, n, shares[j]);
             }
-            removed = 1 - (double)LZ4_compress_default(block, packed, (int)used, LZ4_compressBound((int)used)) / (double)used;
-            if (fabs(removed - shares[j]) > 0.03)
-                fail_msg("size %u: asked for %.2f, LZ4 removed %.3f", sizes[i], shares[j], removed);
+            left = LZ4_compress_default(block, packed, (int)used, LZ4_compressBound((int)used)) / (double)used;
+            if (fabs(1 - left - shares[j]) > 0.03)
+                fail_msg("size %u: asked for %.2f, LZ4 removed %.3f", sizes[i], shares[j], 1 - left);
         }
     }
     free(block);

@@ -4,8 +4,9 @@
  * paced       Every threads / rate seconds; the threads are offset evenly against each other.
  * poisson     Exponential gaps of that mean: independent clients.
  * consistent  Gaps uniform between wait_min_ns and wait_max_ns.
- * bursty      Such gaps, and with burst_probability one uniform between long_wait_min_ns and long_wait_max_ns.  (The project
- *             that this pattern is from had the probability the wrong way round and waited long 95 % of the time.)
+ * bursty      Such gaps, and with burst_probability one uniform between long_wait_min_ns and long_wait_max_ns.  (The
+ *             project that this pattern is from had the probability the wrong way round and waited long 95 % of the
+ *             time.)
  */
 #include "workloads/arrival.h"
 

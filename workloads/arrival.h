@@ -1,8 +1,8 @@
 /*
- * arrival.h -- when the next operation is meant to start: one deterministic schedule for each (workload, seed, thread).
+ * arrival.h -- when the next operation is meant to start: a deterministic schedule for each (workload, seed, thread).
  *
- * The schedule does not wait for the engine: a stall leaves later operations behind their intended start, and that is the
- * latency a client would see.  Waiting, and counting from the intended start, are the harness's.
+ * The schedule does not wait for the engine: a stall leaves later operations behind their intended start, and that is
+ * the latency a client would see.  Waiting, and counting from the intended start, are the harness's.
  */
 #ifndef ASSAY_WORKLOADS_ARRIVAL_H
 #define ASSAY_WORKLOADS_ARRIVAL_H

@@ -1,10 +1,10 @@
 /*
- * key.h -- the bytes of a key from its number: injective, and the same for every seed, so that a store can be read again.
+ * key.h -- the bytes of a key from its number: injective, and the same for every seed, so a store can be read again.
  *
- * Fixed size (8 bytes or more): the first 8 bytes are a bijection of the number, in no visible order or, for keys in order,
- * big-endian; the others are hashes of it, so that no byte is constant.  Short keys: numbers take the shortest size that is
- * free (128 keys of 1 byte, 32,768 of 2 ...), mixed within their size.  Existing keys have even codes and missing ones odd
- * codes, so a missing key lies among the others and never is one of them.
+ * Fixed size (8 bytes or more): the first 8 bytes are a bijection of the number, in no visible order or, for keys in
+ * order, big-endian; the others are hashes of it, so that no byte is constant.  Short keys: numbers take the shortest
+ * size that is free (128 keys of 1 byte, 32,768 of 2 ...), mixed within their size.  Existing keys have even codes
+ * and missing ones odd codes, so a missing key lies among the others and never is one of them.
  */
 #ifndef ASSAY_WORKLOADS_KEY_H
 #define ASSAY_WORKLOADS_KEY_H

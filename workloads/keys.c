@@ -3,12 +3,14 @@
  *
  * uniform      Each of the n keys alike.
  * zipfian      zipf.h over n ranks; a bijection spreads the ranks over the keys.  With ycsb_compat: YCSB's scrambled
- *              generator as it is, whose skew is that of 10^10 items whatever n is (core/.../ScrambledZipfianGenerator.java).
+ *              generator as it is, whose skew is that of 10^10 items whatever n is
+ *              (core/.../ScrambledZipfianGenerator.java).
  * hotset       A window of hot_fraction * n keys gets hot_probability of the draws, the other keys the rest, each side
  *              uniformly.  The window slides: a key stays hot for drift_ops draws.
  * latest       zipf.h over recency: rank 1 is the newest key that the stream knows of.
  * sequential   Each thread goes through its own share (thread, thread + threads, ...) and begins again.
- * exponential  The discrete exponential of YCSB, cut at n: `percentile` of the uncut one lies on the first key_fraction * n.
+ * exponential  The discrete exponential of YCSB, cut at n: `percentile` of the uncut one lies on the first
+ *              key_fraction * n.
  */
 #include "workloads/keys.h"
 
@@ -23,8 +25,8 @@
 #define YCSB_ZETAN    26.46902820178302
 #define YCSB_EXPONENT 0.99
 
-bool keys_init(struct keys *keys, const struct workload *workload, const struct distribution *distribution, size_t stream,
-               uint32_t thread)
+bool keys_init(struct keys *keys, const struct workload *workload, const struct distribution *distribution,
+               size_t stream, uint32_t thread)
 {
     double n = (double)workload->records;
 

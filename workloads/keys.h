@@ -28,14 +28,15 @@ struct keys {
 };
 
 /* False with fail_set() when memory is short.  stream: the phase whose draws these are. */
-bool keys_init(struct keys *keys, const struct workload *workload, const struct distribution *distribution, size_t stream,
-               uint32_t thread);
+bool keys_init(struct keys *keys, const struct workload *workload, const struct distribution *distribution,
+               size_t stream, uint32_t thread);
 void keys_free(struct keys *keys);
 
 /* The next `count` key numbers, each `stride` bytes after the one before.  Not for latest. */
 void keys_draw(struct keys *keys, uint64_t *out, size_t stride, size_t count);
 
-/* Latest: the next key number when the stream itself has inserted `inserts` keys so far; false when memory is short. */
+/* Latest: the next key number when the stream itself has inserted `inserts` keys so far; false when memory is
+ * short. */
 bool keys_draw_latest(struct keys *keys, uint64_t inserts, uint64_t *out);
 
 #endif

@@ -1,4 +1,5 @@
 /* list.c -- `assay workloads`: the presets, one of them resolved, or the first operations of its streams. */
+#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -69,23 +70,26 @@ static void print_phase(const struct phase *phase)
 
 static void print_workload(const struct workload *workload)
 {
-    char text[UNITS_TEXT_MAX], more[UNITS_TEXT_MAX];
+    const char *order = workload->key_in_order ? ", in order" : "";
+    char        text[UNITS_TEXT_MAX], more[UNITS_TEXT_MAX];
 
     printf("%s: %s\n\n", workload->name, workload->summary[0] ? workload->summary : "(no summary)");
     printf("  %-18s %s%s\n", "records", units_text_count(text, (double)workload->records),
            workload->load ? ", loaded first" : ", not loaded");
     if (workload->key_bytes)
-        printf("  %-18s %" PRIu32 " bytes%s\n", "keys", workload->key_bytes, workload->key_in_order ? ", in order" : "");
+        printf("  %-18s %" PRIu32 " bytes%s\n", "keys", workload->key_bytes, order);
     else
-        printf("  %-18s as short as possible%s\n", "keys", workload->key_in_order ? ", in order" : "");
+        printf("  %-18s as short as possible%s\n", "keys", order);
     if (workload->value_bytes_min == workload->value_bytes_max)
         printf("  %-18s %s\n", "values", units_text_bytes(text, workload->value_bytes_min));
     else
         printf("  %-18s %s to %s, %s\n", "values", units_text_bytes(text, workload->value_bytes_min),
-               units_text_bytes(more, workload->value_bytes_max), workload->value_size == SIZE_UNIFORM ? "uniform" : "Zipfian");
+               units_text_bytes(more, workload->value_bytes_max),
+               workload->value_size == SIZE_UNIFORM ? "uniform" : "Zipfian");
     printf("  %-18s %" PRIu32 ", %s\n", "threads", workload->threads, arrival_word(workload->arrival));
     if (workload->batch_gets > 1 || workload->batch_writes > 1)
-        printf("  %-18s gets by %" PRIu32 ", writes by %" PRIu32 "\n", "batches", workload->batch_gets, workload->batch_writes);
+        printf("  %-18s gets by %" PRIu32 ", writes by %" PRIu32 "\n", "batches", workload->batch_gets,
+               workload->batch_writes);
     for (size_t i = 0; i < workload->phase_count; i++)
         print_phase(&workload->phases[i]);
     printf("\n  `assay workloads %s --json` prints every field; --emit N prints operations\n", workload->name);
@@ -118,7 +122,7 @@ static int emit(const struct workload *workload, uint32_t thread, uint64_t count
         if (!ops_begin_phase(ops, phase))
             break;
         count -= left;
-        while (left) {
+        while (left && !ferror(stdout)) {
             size_t           block = left < EMIT_BLOCK ? (size_t)left : EMIT_BLOCK;
             const struct op *op    = ops_next(ops, block);
 
@@ -139,6 +143,16 @@ failed:
     return 1;
 }
 
+/* A list that was cut by a full disk is not a list. */
+static int written(int code)
+{
+    if (code == 0 && (fflush(stdout) != 0 || ferror(stdout))) {
+        fprintf(stderr, "assay workloads: cannot write to standard output: %s\n", strerror(errno));
+        return 1;
+    }
+    return code;
+}
+
 int command_workloads(int argc, char **argv)
 {
     bool     as_json = false, emits = false;
@@ -146,14 +160,17 @@ int command_workloads(int argc, char **argv)
     struct workload_options options;
     struct arg rows[WORKLOAD_OPTIONS_MAX + 4] = {
         {"json", ARG_FLAG, &as_json, NULL, "print JSON: the list, or every field of one workload", NULL},
-        {"emit", ARG_COUNT, &emit_count, "N", "print the first N operations: kind, key in hex, value bytes or scan length, key number", &emits},
+        {"emit", ARG_COUNT, &emit_count, "N",
+         "print the first N operations: kind, key in hex, value bytes or scan length, key number", &emits},
         {"thread", ARG_COUNT, &thread, "T", "with --emit: whose operations (default 0)", NULL},
     };
     struct arg_command command = {
-        "assay workloads", "[NAME|FILE.json] [--emit N] [--json] [overrides]", "Presets, one of them resolved, or its operations.",
-        rows, "  assay workloads ycsb-a\n"
-              "  assay workloads zipfian --records 1k --exponent 1.2 --emit 1M | cut -d' ' -f4 | sort | uniq -c | sort -rn | head\n"
-              "  assay workloads ./mine.json --json\n",
+        "assay workloads", "[NAME|FILE.json] [--emit N] [--json] [overrides]",
+        "Presets, one of them resolved, or its operations.",
+        rows,
+        "  assay workloads ycsb-a\n"
+        "  assay workloads zipfian --records 1k --exponent 1.2 --emit 1M | cut -d' ' -f4 | sort | uniq -c\n"
+        "  assay workloads ./mine.json --json\n",
     };
     struct arg_list names = {0};
     struct workload workload;
@@ -168,22 +185,23 @@ int command_workloads(int argc, char **argv)
     if (names.count == 0) {
         if (emits)
             return args_wrong(&command, "--emit needs a workload, such as ycsb-a");
-        return print_presets(as_json);
+        return written(print_presets(as_json));
     }
-    if (!workload_load(&workload, names.item[0]) || !workload_set_options(&workload, &options) || !workload_check(&workload))
+    if (!workload_load(&workload, names.item[0]) || !workload_set_options(&workload, &options) ||
+        !workload_check(&workload))
         return args_wrong(&command, "%s", fail_text());
     if (thread >= workload.threads)
-        return args_wrong(&command, "--thread is %" PRIu64 ", but the workload has %" PRIu32 " (0 is the first)", thread,
-                          workload.threads);
+        return args_wrong(&command, "--thread is %" PRIu64 ", but the workload has %" PRIu32 " (0 is the first)",
+                          thread, workload.threads);
     if (emits)
-        return emit(&workload, (uint32_t)thread, emit_count);
+        return written(emit(&workload, (uint32_t)thread, emit_count));
     if (as_json) {
         json_t *json = workload_json(&workload);
         json_dumpf(json, stdout, JSON_INDENT(2));
         putchar('\n');
         json_decref(json);
-        return 0;
+    } else {
+        print_workload(&workload);
     }
-    print_workload(&workload);
-    return 0;
+    return written(0);
 }

@@ -1,10 +1,11 @@
 /*
  * ops.c -- one thread's stream of operations.
  *
- * A block is made in passes, each of which touches one thing: kinds, key numbers, keys, value fills, value checks.  So each
- * loop is small enough to be pipelined, its generator stays in registers, and nothing is read that was just stored.
- * Each kind of draw (kind, key, size, scan length) has a generator of its own, so that the n-th operation does not depend
- * on how the stream is cut into blocks, and two phases with the same key draws ask for the same keys whatever their mixes.
+ * A block is made in passes, each of which touches one thing: kinds, key numbers, keys, value fills, value checks.  So
+ * each loop is small enough to be pipelined, its generator stays in registers, and nothing is read that was stored just
+ * before.  Each kind of draw (kind, key, size, scan length) has a generator of its own, so that the n-th operation does not
+ * depend on how the stream is cut into blocks, and two phases with the same key draws ask for the same keys whatever
+ * their mixes.
  */
 #include "workloads/ops.h"
 
@@ -60,12 +61,10 @@ struct ops *ops_new(const struct workload *workload, uint32_t thread)
     rng_seed(&ops->load_size_rng, workload->seed ^ LOAD_STREAM, thread);
     if (workload->value_bytes_min >= VALUE_BYTES_FULL)
         ops->fixed_random_bytes = value_random_bytes(workload->value_bytes_min, workload->compressibility);
-    if (workload->value_size == SIZE_ZIPFIAN &&
-        !zipf_init(&ops->size_zipf, workload->value_bytes_max - workload->value_bytes_min + 1, workload->value_exponent)) {
-        ops_free(ops);
-        return NULL;
-    }
-    if (!ops_begin_phase(ops, 0)) {
+    if ((workload->value_size == SIZE_ZIPFIAN &&
+         !zipf_init(&ops->size_zipf, workload->value_bytes_max - workload->value_bytes_min + 1,
+                    workload->value_exponent)) ||
+        !ops_begin_phase(ops, 0)) {
         ops_free(ops);
         return NULL;
     }
@@ -211,8 +210,8 @@ static uint32_t draw_size(const struct ops *ops, struct rng *rng)
     }
 }
 
-/* The writers' positions first: reads and writes in random order would make each loop guess wrong half of the time.  Then the
- * sizes, because the arena must not move once a value lies in it. */
+/* The writers' positions first: reads and writes in random order would make each loop guess wrong half of the time.
+ * Then the sizes, because the arena must not move once a value lies in it. */
 static bool make_values(struct ops *ops, struct op *block, size_t count, uint64_t sequence, struct rng *sizes)
 {
     const struct workload *workload = ops->workload;
@@ -294,7 +293,9 @@ size_t ops_next_load(struct ops *ops, const struct op **out, size_t count)
     if (!reserve_block(ops, count))
         return SIZE_MAX;
     for (size_t i = 0; i < count; i++)
-        ops->block[i] = (struct op){.kind = OP_INSERT, .key_number = ops->thread + (ops->loaded + i) * workload->threads};
+        ops->block[i] = (struct op){
+            .kind = OP_INSERT, .key_number = ops->thread + (ops->loaded + i) * workload->threads,
+        };
     encode_keys(ops, ops->block, count);
     if (!make_values(ops, ops->block, count, ops->loaded, &ops->load_size_rng))
         return SIZE_MAX;

@@ -1,8 +1,9 @@
 /*
  * permute.h -- a seeded bijection on [0, n), so that hot ranks are spread over all keys and none is lost.
  *
- * Rounds of multiply and xor-shift are invertible on a power of two; a result outside [0, n) goes round again until it is
- * inside (cycle walking), which takes fewer than two turns on average.  `hash % n` would never choose 37 % of the keys.
+ * Rounds of multiply and xor-shift are invertible on a power of two; a result outside [0, n) goes round again until
+ * it is inside (cycle walking), which takes fewer than two turns on average.  `hash % n` would never choose 37 % of
+ * the keys.
  */
 #ifndef ASSAY_WORKLOADS_PERMUTE_H
 #define ASSAY_WORKLOADS_PERMUTE_H
@@ -54,8 +55,8 @@ static inline uint64_t permute_of(const struct permute *permute, uint64_t x)
     return x;
 }
 
-/* The same for up to PERMUTE_BLOCK numbers at once.  Those that need another turn are collected first: a branch on each would
- * be guessed wrong as often as n lies far from a power of two. */
+/* The same for up to PERMUTE_BLOCK numbers at once.  Those that need another turn are collected first: a branch on
+ * each would be guessed wrong as often as n lies far from a power of two. */
 static inline void permute_block(const struct permute *permute, uint64_t *numbers, uint32_t count)
 {
     uint32_t outside[PERMUTE_BLOCK], left = 0;

@@ -1,4 +1,4 @@
-/* presets.h -- the workload files of this folder, built into the program so that it finds them wherever it is started. */
+/* presets.h -- the workload files of this folder, built into the program, which finds them wherever it is started. */
 #ifndef ASSAY_WORKLOADS_PRESETS_H
 #define ASSAY_WORKLOADS_PRESETS_H
 

@@ -1,12 +1,12 @@
 /*
  * value.c -- values that describe themselves.
  *
- * 24 bytes and more   check:u64 key_hash:u32 writer:u32 sequence:u64 fill.  check is XXH3 of all behind it, and XXH3 covers
- *                     the size, so a torn, cut, extended or mixed value is found whatever was torn.  key_hash tells the value
- *                     of another key.  Judged with or without the key.
- * 2 to 23 bytes       check, then a tag that differs from write to write.  check has half of the bytes, 8 at most; it is XXH3
- *                     of the tag, seeded by the key's hash and the size.  Another key's value is told, as torn, by the check
- *                     only, and only with the key: a 4-byte value passes by chance once in 65,536.
+ * 24 bytes and more   check:u64 key_hash:u32 writer:u32 sequence:u64 fill.  check is XXH3 of all behind it, and XXH3
+ *                     covers the size, so a torn, cut, extended or mixed value is found whatever was torn.  key_hash
+ *                     tells the value of another key.  Judged with or without the key.
+ * 2 to 23 bytes       check, then a tag that differs from write to write.  check has half of the bytes, 8 at most; it
+ *                     is XXH3 of the tag, seeded by the key's hash and the size.  Another key's value is told, as torn,
+ *                     by the check only, and only with the key: a 4-byte value passes by chance once in 65,536.
  * 1 byte              A check of the key alone: every write of a key writes the same byte.
  * 0 bytes             Always good.
  *

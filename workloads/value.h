@@ -2,8 +2,8 @@
  * value.h -- values that describe themselves, so that any read can be judged alone.
  *
  * value := check:u64 key_hash:u32 writer:u32 sequence:u64 fill   (little-endian; check is XXH3 of all that follows)
- * Values below 24 bytes keep as much as fits; value.c says what is checked at which size.  The fill is compressible to the
- * workload's share.
+ * Values below 24 bytes keep as much as fits; value.c says what is checked at which size.  The fill is compressible
+ * to the workload's share.
  */
 #ifndef ASSAY_WORKLOADS_VALUE_H
 #define ASSAY_WORKLOADS_VALUE_H

@@ -1,6 +1,6 @@
 /*
- * value_fill.h -- the two halves of value_make, apart: ops.c fills all values of a block before it seals the first, because a
- * checksum that reads what was stored just before waits for the store buffer.
+ * value_fill.h -- the two halves of value_make, apart: ops.c fills all values of a block before it seals the first,
+ * because a checksum that reads what was stored just before waits for the store buffer.
  */
 #ifndef ASSAY_WORKLOADS_VALUE_FILL_H
 #define ASSAY_WORKLOADS_VALUE_FILL_H
@@ -16,7 +16,8 @@
 #include "workloads/value.h"
 
 #define VALUE_ROW_BYTES  64
-#define ZEROS_COST_BYTES 2 /* what LZ4 spends on a value's zeros less what it gains on its head, over blocks of many values */
+/* What LZ4 spends on a value's zeros less what it gains on its head, over blocks of many values. */
+#define ZEROS_COST_BYTES 2
 
 static inline uint32_t value_key_hash(slice key)
 {
@@ -45,8 +46,8 @@ static inline void value_fill_row(void *out, uint64_t random)
 }
 
 /* All but the check.  Not exact: may write up to a row less one byte past the value.  size >= VALUE_BYTES_FULL. */
-static inline void value_fill(void *out, uint32_t size, uint32_t random_bytes, slice key, uint32_t writer, uint64_t sequence,
-                              bool exact)
+static inline void value_fill(void *out, uint32_t size, uint32_t random_bytes, slice key, uint32_t writer,
+                              uint64_t sequence, bool exact)
 {
     char    *at     = out, *random_end = at + VALUE_BYTES_FULL + random_bytes, *end = at + size;
     uint64_t head   = (uint64_t)writer << 32 | value_key_hash(key);

@@ -1,8 +1,8 @@
 /*
  * workload.c -- reading, overriding, checking and writing a workload.
  *
- * One table has every field: the JSON reader, the command-line options and the writer all go by it.  A JSON scalar is turned
- * into text and takes the same way as an option, so "10k" and 10000 mean the same in both places.
+ * One table has every field: the JSON reader, the command-line options and the writer all go by it.  A JSON scalar is
+ * turned into text and takes the same way as an option, so "10k" and 10000 mean the same in both places.
  */
 #include "workloads/workload.h"
 
@@ -24,7 +24,9 @@
 #define SECONDS_MAX    (30.0 * 24 * 3600)
 
 static const char *const kind_words[]         = {"read", "update", "insert", "delete", "rmw", "scan", "miss", NULL};
-static const char *const distribution_words[] = {"uniform", "zipfian", "hotset", "latest", "sequential", "exponential", NULL};
+static const char *const distribution_words[] = {
+    "uniform", "zipfian", "hotset", "latest", "sequential", "exponential", NULL,
+};
 static const char *const size_words[]         = {"fixed", "uniform", "zipfian", NULL};
 static const char *const arrival_words[]      = {"unthrottled", "paced", "poisson", "consistent", "bursty", NULL};
 static const char *const order_words[]        = {"random", "ordered", NULL};
@@ -69,39 +71,60 @@ static const struct field fields[] = {
     {"summary", FIELD_TEXT, IN_WORKLOAD, AT(summary), 0, sizeof((struct workload *)0)->summary},
     {"records", FIELD_COUNT, IN_WORKLOAD, AT(records), 0, 1e12, NULL, "N", "keys loaded, and drawn from"},
     {"load", FIELD_BOOL, IN_WORKLOAD, AT(load), 0, 0, NULL, "true|false", "load the records before the phases"},
-    {"warmup_ops", FIELD_COUNT, IN_WORKLOAD, AT(warmup_ops), 0, 1e15, NULL, "N", "operations before the first phase, not measured"},
-    {"key_bytes", FIELD_BYTES32, IN_WORKLOAD, AT(key_bytes), 0, 65535, NULL, "N", "size of a key: 8 or more, or 0 for short keys"},
-    {"key_order", FIELD_ORDER, IN_WORKLOAD, AT(key_in_order), 0, 0, order_words, "WORD", "random or ordered: how keys sort against their numbers"},
+    {"warmup_ops", FIELD_COUNT, IN_WORKLOAD, AT(warmup_ops), 0, 1e15, NULL, "N",
+     "operations before the first phase, not measured"},
+    {"key_bytes", FIELD_BYTES32, IN_WORKLOAD, AT(key_bytes), 0, 65535, NULL, "N",
+     "size of a key: 8 or more, or 0 for short keys"},
+    {"key_order", FIELD_ORDER, IN_WORKLOAD, AT(key_in_order), 0, 0, order_words, "WORD",
+     "random or ordered: how keys sort against their numbers"},
     {"value_bytes", FIELD_SIZE, IN_WORKLOAD, 0, 0, 0x1p28, NULL, "N", "size of every value"},
     {"value_sizes", FIELD_WORD, IN_WORKLOAD, AT(value_size), 0, 0, size_words, "WORD", "fixed, uniform or zipfian"},
-    {"value_bytes_min", FIELD_BYTES32, IN_WORKLOAD, AT(value_bytes_min), 0, 0x1p28, NULL, "N", "smallest value, when sizes vary"},
-    {"value_bytes_max", FIELD_BYTES32, IN_WORKLOAD, AT(value_bytes_max), 0, 0x1p28, NULL, "N", "largest value, when sizes vary"},
+    {"value_bytes_min", FIELD_BYTES32, IN_WORKLOAD, AT(value_bytes_min), 0, 0x1p28, NULL, "N",
+     "smallest value, when sizes vary"},
+    {"value_bytes_max", FIELD_BYTES32, IN_WORKLOAD, AT(value_bytes_max), 0, 0x1p28, NULL, "N",
+     "largest value, when sizes vary"},
     {"value_exponent", FIELD_REAL, IN_WORKLOAD, AT(value_exponent), 0, 100, NULL, "X", "of zipfian value sizes"},
-    {"compressibility", FIELD_REAL, IN_WORKLOAD, AT(compressibility), 0, 1, NULL, "SHARE", "share of a value that a compressor can remove"},
-    {"scan_records_max", FIELD_COUNT32, IN_WORKLOAD, AT(scan_records_max), 1, 1e6, NULL, "N", "a scan reads 1 to this many records"},
+    {"compressibility", FIELD_REAL, IN_WORKLOAD, AT(compressibility), 0, 1, NULL, "SHARE",
+     "share of a value that a compressor can remove"},
+    {"scan_records_max", FIELD_COUNT32, IN_WORKLOAD, AT(scan_records_max), 1, 1e6, NULL, "N",
+     "a scan reads 1 to this many records"},
     {"threads", FIELD_COUNT32, IN_WORKLOAD, AT(threads), 1, 1024, NULL, "N", "sessions that work at once"},
     {"batch_gets", FIELD_COUNT32, IN_WORKLOAD, AT(batch_gets), 1, 65536, NULL, "N", "reads asked for at once"},
     {"batch_writes", FIELD_COUNT32, IN_WORKLOAD, AT(batch_writes), 1, 65536, NULL, "N", "writes in an atomic batch"},
-    {"arrival", FIELD_WORD, IN_WORKLOAD, AT(arrival), 0, 0, arrival_words, "WORD", "unthrottled, paced, poisson, consistent or bursty"},
-    {"rate_per_s", FIELD_REAL, IN_WORKLOAD, AT(rate_per_s), 0, 1e9, NULL, "N", "paced, poisson: operations a second, of all threads"},
-    {"burst_probability", FIELD_REAL, IN_WORKLOAD, AT(burst_probability), 0, 1, NULL, "SHARE", "bursty: share of waits that are long"},
-    {"wait_min_ns", FIELD_NS, IN_WORKLOAD, AT(wait_min_ns), 0, 3600e9, NULL, "T", "consistent, bursty: shortest wait"},
-    {"wait_max_ns", FIELD_NS, IN_WORKLOAD, AT(wait_max_ns), 0, 3600e9, NULL, "T", "consistent, bursty: longest (short) wait"},
-    {"long_wait_min_ns", FIELD_NS, IN_WORKLOAD, AT(long_wait_min_ns), 0, 3600e9, NULL, "T", "bursty: shortest long wait"},
+    {"arrival", FIELD_WORD, IN_WORKLOAD, AT(arrival), 0, 0, arrival_words, "WORD",
+     "unthrottled, paced, poisson, consistent or bursty"},
+    {"rate_per_s", FIELD_REAL, IN_WORKLOAD, AT(rate_per_s), 0, 1e9, NULL, "N",
+     "paced, poisson: operations a second, of all threads"},
+    {"burst_probability", FIELD_REAL, IN_WORKLOAD, AT(burst_probability), 0, 1, NULL, "SHARE",
+     "bursty: share of waits that are long"},
+    {"wait_min_ns", FIELD_NS, IN_WORKLOAD, AT(wait_min_ns), 0, 3600e9, NULL, "T",
+     "consistent, bursty: shortest wait"},
+    {"wait_max_ns", FIELD_NS, IN_WORKLOAD, AT(wait_max_ns), 0, 3600e9, NULL, "T",
+     "consistent, bursty: longest (short) wait"},
+    {"long_wait_min_ns", FIELD_NS, IN_WORKLOAD, AT(long_wait_min_ns), 0, 3600e9, NULL, "T",
+     "bursty: shortest long wait"},
     {"long_wait_max_ns", FIELD_NS, IN_WORKLOAD, AT(long_wait_max_ns), 0, 3600e9, NULL, "T", "bursty: longest wait"},
     {"seed", FIELD_COUNT, IN_WORKLOAD, AT(seed), 0, 1e18, NULL, "N", "one seed gives one stream of operations"},
     {"name", FIELD_TEXT, IN_PHASE_ONLY, PHASE(name), 1, WORKLOAD_NAME_BYTES_MAX},
     {"ops", FIELD_COUNT, IN_PHASE, PHASE(ops), 0, 1e15, NULL, "N", "operations of a phase, over all threads"},
     {"seconds", FIELD_SECONDS, IN_PHASE, PHASE(run_ns), 0, SECONDS_MAX, NULL, "S", "length of a phase"},
-    {"mix", FIELD_MIX, IN_PHASE, PHASE(mix), 0, 1, NULL, "KIND=SHARE,...", "read=95%,update=5%; also insert, delete, rmw, scan, miss"},
-    {"distribution", FIELD_WORD, IN_PHASE, PHASE(keys.kind), 0, 0, distribution_words, "WORD", "uniform, zipfian, hotset, latest, sequential or exponential"},
+    {"mix", FIELD_MIX, IN_PHASE, PHASE(mix), 0, 1, NULL, "KIND=SHARE,...",
+     "read=95%,update=5%; also insert, delete, rmw, scan, miss"},
+    {"distribution", FIELD_WORD, IN_PHASE, PHASE(keys.kind), 0, 0, distribution_words, "WORD",
+     "uniform, zipfian, hotset, latest, sequential or exponential"},
     {"exponent", FIELD_REAL, IN_PHASE, PHASE(keys.exponent), 0, 100, NULL, "X", "zipfian, latest: 0 is uniform"},
-    {"hot_fraction", FIELD_REAL, IN_PHASE, PHASE(keys.hot_fraction), 0, 1, NULL, "SHARE", "hotset: share of the keys that is hot"},
-    {"hot_probability", FIELD_REAL, IN_PHASE, PHASE(keys.hot_probability), 0, 1, NULL, "SHARE", "hotset: share of the operations that go there"},
-    {"drift_ops", FIELD_COUNT, IN_PHASE, PHASE(keys.drift_ops), 0, 1e15, NULL, "N", "hotset: a key stays hot for this many operations; 0: for ever"},
-    {"percentile", FIELD_REAL, IN_PHASE, PHASE(keys.percentile), 0, 1, NULL, "SHARE", "exponential: this share of the operations ..."},
-    {"key_fraction", FIELD_REAL, IN_PHASE, PHASE(keys.key_fraction), 0, 1, NULL, "SHARE", "... falls on this share of the keys"},
-    {"ycsb_compat", FIELD_BOOL, IN_PHASE, PHASE(keys.ycsb_compat), 0, 0, NULL, "true|false", "zipfian as YCSB draws it, for figures of the literature"},
+    {"hot_fraction", FIELD_REAL, IN_PHASE, PHASE(keys.hot_fraction), 0, 1, NULL, "SHARE",
+     "hotset: share of the keys that is hot"},
+    {"hot_probability", FIELD_REAL, IN_PHASE, PHASE(keys.hot_probability), 0, 1, NULL, "SHARE",
+     "hotset: share of the operations that go there"},
+    {"drift_ops", FIELD_COUNT, IN_PHASE, PHASE(keys.drift_ops), 0, 1e15, NULL, "N",
+     "hotset: a key stays hot for this many operations; 0: for ever"},
+    {"percentile", FIELD_REAL, IN_PHASE, PHASE(keys.percentile), 0, 1, NULL, "SHARE",
+     "exponential: this share of the operations ..."},
+    {"key_fraction", FIELD_REAL, IN_PHASE, PHASE(keys.key_fraction), 0, 1, NULL, "SHARE",
+     "... falls on this share of the keys"},
+    {"ycsb_compat", FIELD_BOOL, IN_PHASE, PHASE(keys.ycsb_compat), 0, 0, NULL, "true|false",
+     "zipfian as YCSB draws it, for figures of the literature"},
     {"repeat_keys", FIELD_BOOL, IN_PHASE_ONLY, PHASE(repeat_keys)},
     {"compact_before", FIELD_BOOL, IN_PHASE_ONLY, PHASE(compact_before)},
 };
@@ -239,7 +262,8 @@ static bool set_field(const struct field *field, void *base, struct workload *wo
         while (field->words[whole] && strcmp(field->words[whole], text) != 0)
             whole++;
         if (!field->words[whole]) {
-            fail_set("\"%s\" is \"%s\"%s", field->name, text, words_hint(text, field->words, words_count(field->words)));
+            fail_set("\"%s\" is \"%s\"%s", field->name, text,
+                     words_hint(text, field->words, words_count(field->words)));
             return false;
         }
         if (field->type == FIELD_ORDER)
@@ -281,8 +305,9 @@ static bool set_field(const struct field *field, void *base, struct workload *wo
 static void set_defaults(struct workload *workload)
 {
     *workload = (struct workload){
-        .records = 100000, .load = true, .phase_count = 1, .key_bytes = 16, .value_bytes_min = 100, .value_bytes_max = 100,
-        .value_exponent = 0.99, .scan_records_max = 100, .threads = 1, .batch_gets = 1, .batch_writes = 1,
+        .records = 100000, .load = true, .phase_count = 1, .key_bytes = 16,
+        .value_bytes_min = 100, .value_bytes_max = 100, .value_exponent = 0.99, .scan_records_max = 100, .threads = 1,
+        .batch_gets = 1, .batch_writes = 1,
         .burst_probability = 0.05, .wait_min_ns = NS_PER_US, .wait_max_ns = 20 * NS_PER_US,
         .long_wait_min_ns = 60 * NS_PER_MS, .long_wait_max_ns = 200 * NS_PER_MS, .seed = 1,
     };
@@ -433,13 +458,15 @@ static bool from_json(struct workload *workload, const json_t *root)
     }
     json_object_foreach((json_t *)root, name, value) {
         const struct field *field;
+        void               *base;
 
         if (strcmp(name, "phases") == 0)
             continue;
         field = find_field(name, false);
         if (!field)
             return false;
-        if (!field_from_json(field, value, field->place == IN_WORKLOAD ? (void *)workload : &workload->phases[0], workload))
+        base = field->place == IN_WORKLOAD ? (void *)workload : &workload->phases[0];
+        if (!field_from_json(field, value, base, workload))
             return false;
     }
     return !phases || phases_from_json(workload, phases);
@@ -590,7 +617,8 @@ size_t workload_option_rows(struct workload_options *options, struct arg *rows, 
         for (const char *const *name = except; name && *name; name++)
             left_out = left_out || strcmp(*name, fields[i].name) == 0;
         if (!left_out)
-            rows[count++] = (struct arg){dashed(i), ARG_TEXT, &options->text[i], fields[i].metavar, fields[i].help, NULL};
+            rows[count++] = (struct arg){dashed(i), ARG_TEXT, &options->text[i], fields[i].metavar, fields[i].help,
+                                          NULL};
     }
     return count;
 }
@@ -643,18 +671,20 @@ static bool check_keys(const struct workload *workload, const struct phase *phas
     if (draws_keys(phase) && workload->records == 0)
         return wrong(workload, phase, "\"records\" is 0, but the mix has operations on existing keys");
     if (keys->ycsb_compat && (keys->kind != DISTRIBUTION_ZIPFIAN || keys->exponent != 0.99))
-        return wrong(workload, phase, "\"ycsb_compat\" needs the distribution zipfian and the exponent 0.99, which is built into it");
+        return wrong(workload, phase, "\"ycsb_compat\" needs the distribution zipfian and the exponent 0.99, "
+                                      "which is built into it");
     if (keys->kind == DISTRIBUTION_HOTSET && (keys->hot_fraction <= 0 || keys->hot_fraction > 1))
         return wrong(workload, phase, "\"hot_fraction\" is 0: no key is hot; write 0.2 for a fifth");
     if (keys->kind == DISTRIBUTION_HOTSET && keys->drift_ops &&
         (double)keys->drift_ops * keys->hot_probability < 2 * fmax(hot_keys, 1)) {
         /* A hot set that moves on before its keys were asked for again is a uniform distribution in disguise. */
-        snprintf(sentence, sizeof sentence, "\"drift_ops\" %" PRIu64 " moves the hot set before its %.0f keys are asked for "
-                 "twice; write %.0f or more, or 0 for a hot set that stays", keys->drift_ops, fmax(hot_keys, 1),
-                 ceil(2 * fmax(hot_keys, 1) / fmax(keys->hot_probability, 1e-9)));
+        snprintf(sentence, sizeof sentence, "\"drift_ops\" %" PRIu64 " moves the hot set before its %.0f keys are "
+                 "asked for twice; write %.0f or more, or 0 for a hot set that stays",
+                 keys->drift_ops, fmax(hot_keys, 1), ceil(2 * fmax(hot_keys, 1) / fmax(keys->hot_probability, 1e-9)));
         return wrong(workload, phase, sentence);
     }
-    if (keys->kind == DISTRIBUTION_EXPONENTIAL && (keys->percentile <= 0 || keys->percentile >= 1 || keys->key_fraction <= 0))
+    if (keys->kind == DISTRIBUTION_EXPONENTIAL &&
+        (keys->percentile <= 0 || keys->percentile >= 1 || keys->key_fraction <= 0))
         return wrong(workload, phase, "\"percentile\" must lie between 0 and 1 and \"key_fraction\" above 0");
     return true;
 }
@@ -686,8 +716,8 @@ bool workload_check(const struct workload *workload)
     char sentence[160];
 
     if (workload->key_bytes && workload->key_bytes < 8) {
-        snprintf(sentence, sizeof sentence, "\"key_bytes\" is %" PRIu32 "; write 8 or more, or 0 for keys of 1 to 4 bytes",
-                 workload->key_bytes);
+        snprintf(sentence, sizeof sentence,
+                 "\"key_bytes\" is %" PRIu32 "; write 8 or more, or 0 for keys of 1 to 4 bytes", workload->key_bytes);
         return wrong(workload, NULL, sentence);
     }
     if (workload->value_bytes_min > workload->value_bytes_max) {
@@ -696,8 +726,8 @@ bool workload_check(const struct workload *workload)
         return wrong(workload, NULL, sentence);
     }
     if (workload->value_size == SIZE_FIXED && workload->value_bytes_min != workload->value_bytes_max)
-        return wrong(workload, NULL, "\"value_sizes\" is fixed, but \"value_bytes_min\" and \"value_bytes_max\" differ; "
-                                     "write \"value_sizes\": \"uniform\" or one \"value_bytes\"");
+        return wrong(workload, NULL, "\"value_sizes\" is fixed, but \"value_bytes_min\" and \"value_bytes_max\" "
+                                     "differ; write \"value_sizes\": \"uniform\" or one \"value_bytes\"");
     if ((workload->arrival == ARRIVAL_PACED || workload->arrival == ARRIVAL_POISSON) && workload->rate_per_s <= 0) {
         snprintf(sentence, sizeof sentence, "\"arrival\" %s needs \"rate_per_s\"", arrival_words[workload->arrival]);
         return wrong(workload, NULL, sentence);

@@ -1,11 +1,12 @@
 /*
  * workload.h -- what happens: one resolved workload, from a JSON file and from options that override its fields.
  *
- * The fields, their meaning and their defaults are documented in workloads/README.md.  An unknown field, a wrong type, a value
- * out of range or a syntax error is one sentence in fail_text() that names file, line and column or field.
+ * The fields, their meaning and their defaults are documented in workloads/README.md.  An unknown field, a wrong
+ * type, a value out of range or a syntax error is one sentence in fail_text() that names file, line and column or
+ * field.
  *
- * A workload is a load (keys 0 to records - 1, each put once) and then one phase or several, in order, on the same store: write,
- * read, compact, read.  A file without "phases" has the one phase "run".
+ * A workload is a load (keys 0 to records - 1, each put once) and then one phase or several, in order, on the same
+ * store: write, read, compact, read.  A file without "phases" has the one phase "run".
  */
 #ifndef ASSAY_WORKLOADS_WORKLOAD_H
 #define ASSAY_WORKLOADS_WORKLOAD_H
@@ -36,7 +37,7 @@ struct distribution {
     double   exponent;        /* zipfian, latest: any >= 0, 1 too */
     double   hot_fraction;    /* hotset: share of the keys that is hot */
     double   hot_probability; /* hotset: share of the operations that go there */
-    uint64_t drift_ops;       /* hotset: the hot set moves by its own size in this many operations of a stream; 0: never */
+    uint64_t drift_ops;       /* hotset: a key stays hot for this many operations of a stream; 0: for ever */
     double   percentile;      /* exponential: this share of the operations ... */
     double   key_fraction;    /* ... falls on this share of the keys */
     bool     ycsb_compat;     /* zipfian: YCSB's scrambled generator, for figures of the literature */
@@ -46,7 +47,7 @@ struct distribution {
 #define WORKLOAD_PHASES_MAX     8
 
 struct phase {
-    char     name[WORKLOAD_NAME_BYTES_MAX]; /* unique in its workload, and none that a harness uses for its own phases */
+    char     name[WORKLOAD_NAME_BYTES_MAX]; /* unique in its workload */
     uint64_t ops;                 /* over all threads; 0: until run_ns is over */
     uint64_t run_ns;              /* 0: until ops are done; when both are set, what comes first ends the phase */
     double   mix[OP_KINDS];       /* shares, their sum is 1 */
@@ -63,7 +64,7 @@ struct workload {
     uint64_t warmup_ops;          /* of the first phase, over all threads; not measured */
     size_t   phase_count;         /* 1 or more */
     struct phase phases[WORKLOAD_PHASES_MAX];
-    uint32_t key_bytes;           /* every key has this size, 8 or more; 0: 1 byte up to 4 (5 from 2^31 keys on), the first keys the shortest */
+    uint32_t key_bytes;           /* every key has this size, 8 or more; 0: short keys, see key.h */
     bool     key_in_order;        /* keys sort as their numbers do; false: in no visible order */
     enum size_kind value_size;
     uint32_t value_bytes_min, value_bytes_max; /* equal when fixed */
@@ -83,22 +84,23 @@ struct workload {
 
 /* A preset by name, or a file by path (a slash, or the ending .json). */
 bool workload_load(struct workload *workload, const char *name_or_path);
-/* The same from JSON text; origin stands for the file in sentences and, without its folder and ending, for the name. */
+/* The same from JSON text; origin stands for the file in sentences and, less its folder and ending, for the name. */
 bool workload_read(struct workload *workload, const char *json, size_t size, const char *origin);
-/* Overrides one field as the command line writes it, units and all: ("records", "10k").  A dash is as good as an underscore.
- * Fields of phases (ops, seconds, mix, distribution and what belongs to it) are set in every phase.  ops and seconds
- * replace each other: what was set last is the limit. */
+/* Overrides one field as the command line writes it, units and all: ("records", "10k").  A dash is as good as an
+ * underscore.  Fields of phases (ops, seconds, mix, distribution and what belongs to it) are set in every phase.  ops
+ * and seconds replace each other: what was set last is the limit. */
 bool workload_set(struct workload *workload, const char *field, const char *text);
-/* Contradictions between fields: shares that do not sum to 1, a paced arrival without a rate.  Call after the last set. */
+/* Contradictions between fields: shares that do not sum to 1, pacing without a rate.  Call after the last set. */
 bool workload_check(const struct workload *workload);
 /* The resolved workload; a new reference.  workload_read reads it back to the same workload. */
 json_t *workload_json(const struct workload *workload);
 /* Names of the presets, sorted, NULL-terminated. */
 const char *const *workload_names(void);
 
-/* False: every OP_READ, OP_RMW and OP_UPDATE of this phase asks for a key that must be there, so that KV_NOT_FOUND is a loss. */
+/* False: every OP_READ, OP_RMW and OP_UPDATE of this phase asks for a key that must be there, so that KV_NOT_FOUND is
+ * a loss. */
 bool workload_may_miss(const struct workload *workload, size_t phase);
-/* How many of a phase's operations (or of the warm-up's) are this thread's: total / threads, the first ones have one more. */
+/* How many of a phase's or the warm-up's operations are this thread's: the first threads may have one more. */
 uint64_t workload_share(const struct workload *workload, uint64_t total, uint32_t thread);
 
 const char *op_kind_word(enum op_kind kind);           /* "read", "update", ... */
@@ -106,9 +108,9 @@ const char *distribution_word(enum distribution_kind kind);
 const char *arrival_word(enum arrival_kind kind);
 
 /*
- * The fields as options of a command, for those whose command takes a workload: rows for its struct arg table, one a field
- * ("--value-bytes N"), and what was given.  Append the rows to the command's own; a name in `except` (NULL-terminated, or
- * NULL) gets no row.
+ * The fields as options of a command, for those whose command takes a workload: rows for its struct arg table, one a
+ * field ("--value-bytes N"), and what was given.  Append the rows to the command's own; a name in `except`
+ * (NULL-terminated, or NULL) gets no row.
  */
 #define WORKLOAD_OPTIONS_MAX 48
 struct workload_options {

@@ -14,7 +14,8 @@ bool zipf_accepts(double exponent, uint64_t first, uint64_t rank, uint64_t fract
 {
     double x = (double)(rank - first) / (double)first, share = (double)fraction * 0x1p-64;
 
-    /* Taylor's series of (1 + x)^-exponent alternates, so it is bounded by its first terms: a power is hardly ever needed. */
+    /* Taylor's series of (1 + x)^-exponent alternates, so it is bounded by its first terms: a power is hardly ever
+     * needed. */
     if (share < 1 - exponent * x)
         return true;
     if (share >= 1 - exponent * x * (1 - (exponent + 1) / 2 * x))

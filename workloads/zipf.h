@@ -1,12 +1,12 @@
 /*
- * zipf.h -- ranks 1 to n with probability proportional to rank^-exponent: exact for the n and the exponent it is given.
+ * zipf.h -- ranks 1 to n with probability proportional to rank^-exponent: exact for the n and the exponent given.
  *
- * Ranks lie in buckets, sixteen an octave, so that within a bucket the probability hardly falls.  A draw picks a bucket by an
- * alias table (Walker 1977, Vose 1991) over width * first^-exponent, then a rank in it, and rejects by rank^-exponent /
- * first^-exponent.  That is rejection under a staircase: no sum over the ranks is needed, any exponent >= 0 will do (0, 1 and
- * above 1 too), and a power is computed only for the few draws that lie between two bounds.  The table has
- * 16 log2 n rows.  Rejection-inversion (Hörmann and Derflinger 1996) gives the same distribution at three times the price; the
- * tests hold one against the other.
+ * Ranks lie in buckets, sixteen an octave, so that within a bucket the probability hardly falls.  A draw picks a bucket
+ * by an alias table (Walker 1977, Vose 1991) over width * first^-exponent, then a rank in it, and keeps it with the
+ * probability (rank / first)^-exponent.  That is rejection under a staircase: no sum over the ranks is needed, any
+ * exponent >= 0 will do (0, 1 and above 1 too), and a power is computed only for the few draws that lie between two
+ * bounds.  The table has 16 log2 n rows.  Rejection-inversion (Hörmann and Derflinger 1996) gives the same
+ * distribution at three times the price; the tests hold one against the other.
  */
 #ifndef ASSAY_WORKLOADS_ZIPF_H
 #define ASSAY_WORKLOADS_ZIPF_H
@@ -38,7 +38,8 @@ void zipf_free(struct zipf *zipf);
 /* fraction * first^-exponent below rank^-exponent?  Fraction in 2^-64. */
 bool zipf_accepts(double exponent, uint64_t first, uint64_t rank, uint64_t fraction);
 
-/* A rank from 1 to n, where n <= zipf->n: a draw beyond n is rejected, so what is left is exact for the smaller n too. */
+/* A rank from 1 to n, where n <= zipf->n: a draw beyond n is rejected, so what is left is exact for the smaller n
+ * too. */
 static inline uint64_t zipf_draw_below(const struct zipf *zipf, struct rng *rng, uint64_t n)
 {
     for (;;) {
