@@ -3,8 +3,8 @@
  *
  * A block is made in passes, each of which touches one thing: kinds, key numbers, keys, value fills, value checks.  So
  * each loop is small enough to be pipelined, its generator stays in registers, and nothing is read that was stored just
- * before.  Each kind of draw (kind, key, size, scan length) has a generator of its own, so that the n-th operation does not
- * depend on how the stream is cut into blocks, and two phases with the same key draws ask for the same keys whatever
+ * before.  Each kind of draw (kind, key, size, scan length) has a generator of its own, so that the n-th operation does
+ * not depend on how the stream is cut into blocks, and two phases with the same key draws ask for the same keys whatever
  * their mixes.
  */
 #include "workloads/ops.h"
