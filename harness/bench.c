@@ -14,6 +14,7 @@
 #include <inttypes.h>
 #include <limits.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -52,6 +53,8 @@
 #define CALIBRATION_NS  (3 * NS_PER_S)
 #define OTHERS_SHARE    0.10 /* from here on what else ran is worth a warning */
 #define STEAL_SHARE     0.02
+#define IDLE_OPS        300000
+#define IDLE_RUNS       3       /* the cheapest counts: noise only ever adds */
 #define GAP_NS          (50 * NS_PER_MS)
 
 /* One contender: an engine, its settings, and the name that this run gives it. */
@@ -66,13 +69,13 @@ struct entry {
 
 struct bench {
     struct arg_list engine_list, set_list, verified_list;
-    const char     *workload_name, *durability_text, *base_dir, *out_path;
+    const char     *workload_name, *durability_text, *load_durability_text, *base_dir, *out_path;
     uint64_t        batch, memory_bytes, rounds, timeout_ns;
     bool            cold, force, no_meters, no_calibration;
 
     struct workload         workload;
     struct workload_options options;
-    struct kv_durability    durability;
+    struct kv_durability    durability, load_durability;
     struct entry            entries[ENGINES_MAX];
     size_t                  entry_count;
     char                    dir[PATH_MAX];    /* of this run, below base_dir; "" before it is made */
@@ -87,7 +90,7 @@ struct bench {
     bool                    broken; /* a promise was broken: exit 1 */
 };
 
-#define OWN_OPTIONS 14
+#define OWN_OPTIONS 15
 
 static const char usage[] = "--engine A,B --workload W [options]";
 static const char examples[] =
@@ -240,6 +243,10 @@ static bool resolve(struct bench *bench)
     }
     if (kv_durability_parse(bench->durability_text, &bench->durability) != KV_OK)
         return false;
+    if (!bench->load_durability_text)
+        bench->load_durability = bench->durability;
+    else if (kv_durability_parse(bench->load_durability_text, &bench->load_durability) != KV_OK)
+        return false;
     if (!workload_load(&bench->workload, bench->workload_name) ||
         !workload_set_options(&bench->workload, &bench->options))
         return false;
@@ -262,9 +269,11 @@ static bool resolve(struct bench *bench)
         struct entry *entry = &bench->entries[i];
         const char   *why;
 
-        entry->config.durability = bench->durability;
         entry->config.memory_bytes = bench->memory_bytes;
-        if ((why = cell_unfit(entry->engine, &entry->config, &bench->workload, &entry->unfit_status)))
+        entry->config.durability = bench->load_durability;
+        why = cell_unfit(entry->engine, &entry->config, &bench->workload, &entry->unfit_status);
+        entry->config.durability = bench->durability;
+        if (why || (why = cell_unfit(entry->engine, &entry->config, &bench->workload, &entry->unfit_status)))
             snprintf(entry->unfit, sizeof entry->unfit, "%s", why);
         else
             entry->unfit_status = NULL;
@@ -293,7 +302,7 @@ static void *share_memory(int *fd, size_t bytes, const char *name)
 
 static int count_cell(struct bench *bench, const char *order)
 {
-    struct cell cell = {.workload = &bench->workload, .counting = true};
+    struct cell cell = {.workload = &bench->workload, .counting = true, .load_durability = bench->load_durability};
     size_t      index;
     int         page_fd, counted_fd, at = 0;
 
@@ -412,8 +421,9 @@ static json_t *run_child(struct bench *bench, const struct entry *entry, struct 
             snprintf(reason, sizeof reason, "no progress for %" PRIu64 " s in \"%.31s\"", bench->timeout_ns / NS_PER_S,
                      bench->page->pass);
         else
-            snprintf(reason, sizeof reason, "%s in \"%.31s\"", seen->stopped ? "stopped" : child_text(ended),
-                     bench->page->pass);
+            snprintf(reason, sizeof reason, "%s in \"%.31s\"%s", seen->stopped ? "stopped" : child_text(ended),
+                     bench->page->pass, ended.end == CHILD_SIGNALLED && ended.code == SIGKILL && *bench->cgroup.path
+                         ? "; the memory limit may be too small" : "");
         json_object_set_new(json, "status", json_string(seen->stopped ? "stopped" : seen->hung ? "hung" : "crashed"));
         json_object_set_new(json, "reason", json_string(reason));
     }
@@ -460,7 +470,7 @@ static void warn_of_machine(json_t *cell, const json_t *contamination)
 /* The counts of a process of their own join the cell's phases. */
 static void count_calls(struct bench *bench, const struct entry *entry, json_t *cell, const char *label)
 {
-    struct cell    counting = {.engine = entry->engine, .config = entry->config, .workload = &bench->workload, .counting = true};
+    struct cell    counting = {.engine = entry->engine, .config = entry->config, .counting = true};
     struct watched seen;
     json_t        *json = run_child(bench, entry, &counting, label, &seen), *phase;
     size_t         i;
@@ -482,7 +492,7 @@ static void count_calls(struct bench *bench, const struct entry *entry, json_t *
 static void run_cell(struct bench *bench, struct entry *entry, uint64_t round, size_t slot)
 {
     struct cell    cell = {.engine = entry->engine, .config = entry->config, .workload = &bench->workload, .page = bench->page,
-                           .memory_bytes = bench->memory_bytes, .cold = bench->cold,
+                           .memory_bytes = bench->memory_bytes, .cold = bench->cold, .load_durability = bench->load_durability,
                            .cgroup = *bench->cgroup.path ? &bench->cgroup : NULL};
     struct watched seen = {0};
     struct machine begin, end;
@@ -546,8 +556,64 @@ static void run_rounds(struct bench *bench, json_t *orders)
     }
 }
 
+/* One short run of an engine that does nothing: its phase "run", or NULL.  A new reference. */
+static json_t *idle_run(struct bench *bench, const struct kv_engine *engine, const struct workload *workload)
+{
+    struct entry   entry = {.engine = engine};
+    struct cell    cell = {.engine = engine, .workload = workload, .page = bench->page, .brief = true};
+    struct watched seen;
+    const char    *status;
+    json_t        *json, *phase, *found = NULL;
+    size_t         i;
+
+    kv_config_init(engine, &cell.config);
+    if (cell_unfit(engine, &cell.config, workload, &status) || !(json = run_child(bench, &entry, &cell, "harness", &seen)))
+        return NULL;
+    json_array_foreach(json_object_get(json, "phases"), i, phase) {
+        if (strcmp(json_string_value(json_object_get(phase, "name")), "run") == 0)
+            found = json_incref(phase);
+    }
+    json_decref(json);
+    return found;
+}
+
+/* What the harness itself costs with this workload, measured with an engine that is known by its lack of KV_RETAINS.  Null
+ * when there is none that can take the workload. */
+static json_t *idle_json(struct bench *bench)
+{
+    static struct workload workload; /* large */
+    json_t                *best = NULL, *json;
+
+    workload = bench->workload;
+    workload.phase_count = 1;
+    workload.phases[0].ops = IDLE_OPS;
+    workload.phases[0].run_ns = 0;
+    workload.warmup_ops = IDLE_OPS / 10;
+    workload.arrival = ARRIVAL_UNTHROTTLED;
+    workload.load = false;
+    for (size_t i = 0; kv_engines[i]; i++) {
+        for (int run = 0; run < IDLE_RUNS && !(kv_engines[i]->can & KV_RETAINS) && !stop_requested(); run++) {
+            json_t *phase = idle_run(bench, kv_engines[i], &workload);
+
+            if (phase && (!best || json_number_value(json_object_get(phase, "all_in_ns_per_op")) <
+                                       json_number_value(json_object_get(best, "all_in_ns_per_op")))) {
+                json_decref(best);
+                best = json_incref(phase);
+                json_object_set_new(best, "engine", json_string(kv_engines[i]->name));
+            }
+            json_decref(phase);
+        }
+    }
+    if (!best)
+        return json_null();
+    json = json_pack("{s:O, s:O, s:O}", "engine", json_object_get(best, "engine"), "engine_ns_per_op",
+                     json_object_get(best, "engine_ns_per_op"), "all_in_ns_per_op", json_object_get(best, "all_in_ns_per_op"));
+    json_decref(best);
+    return json;
+}
+
 /* What reading every byte of a 100-byte value costs: the least of some tries. */
-static json_t *harness_json(void)
+static json_t *harness_json(struct bench *bench)
 {
     static struct worker worker;
     static char          values[64][128];
@@ -562,7 +628,7 @@ static json_t *harness_json(void)
         best = took < best ? took : best;
     }
     *(volatile worker_lanes *)&worker.fold;
-    return json_pack("{s:f}", "fold_ns_per_100_bytes", (double)best / 64000);
+    return json_pack("{s:f, s:o}", "fold_ns_per_100_bytes", (double)best / 64000, "idle", idle_json(bench));
 }
 
 /* Crash results that speak of the same code, options and tier. */
@@ -708,12 +774,17 @@ static void print_table(struct bench *bench, const json_t *summary)
 {
     const struct workload *workload = &bench->workload;
     char                   tier[KV_DURABILITY_TEXT_MAX];
-    json_t                *cell, *warning;
+    json_t                *cell, *warning, *idle;
     size_t                 i, j;
 
     fprintf(stderr, "\n%s, durability %s, %" PRIu32 " thread%s, median of %zu round%s\n", workload->name,
             kv_durability_text(bench->durability, tier), workload->threads, workload->threads == 1 ? "" : "s",
             (size_t)bench->rounds, bench->rounds == 1 ? "" : "s");
+    idle = json_object_get(json_object_get(bench->result, "harness"), "idle");
+    if (json_is_object(idle))
+        fprintf(stderr, "of which the harness: %.1f ns an operation inside the stamps, %.1f ns all in\n",
+                json_number_value(json_object_get(idle, "engine_ns_per_op")),
+                json_number_value(json_object_get(idle, "all_in_ns_per_op")));
     fprintf(stderr, "%-16s %-10s %12s %12s %10s %10s %10s %11s %11s\n", "engine", "phase", "ops/s engine", "ops/s all in",
             "p50", "p99", "p99.9", "CPU/op", "disk");
     for (i = 0; i < bench->entry_count; i++) {
@@ -805,7 +876,7 @@ static int run_bench(struct bench *bench, const struct arg_command *command, int
 {
     struct outfile out;
     json_t        *engines, *orders = json_array(), *summary;
-    char           tier[KV_DURABILITY_TEXT_MAX];
+    char           tier[KV_DURABILITY_TEXT_MAX], load_tier[KV_DURABILITY_TEXT_MAX];
     int            code = 1;
     bool           stopped;
 
@@ -816,9 +887,9 @@ static int run_bench(struct bench *bench, const struct arg_command *command, int
     json_object_set_new(bench->result, "cells", bench->cells);
     json_object_set_new(bench->result, "workload", workload_json(&bench->workload));
     json_object_set_new(bench->result, "opstream_xxh3", hashes_json(&bench->workload));
-    json_object_set_new(bench->result, "harness", harness_json());
-    json_object_set_new(bench->result, "settings", json_pack("{s:s, s:I, s:I, s:I, s:I, s:o, s:b, s:s, s:s, s:I, s:o}",
-        "durability", kv_durability_text(bench->durability, tier), "threads", (json_int_t)bench->workload.threads, "batch",
+    json_object_set_new(bench->result, "settings", json_pack("{s:s, s:s, s:I, s:I, s:I, s:I, s:o, s:b, s:s, s:s, s:I, s:o}",
+        "durability", kv_durability_text(bench->durability, tier), "load_durability",
+        kv_durability_text(bench->load_durability, load_tier), "threads", (json_int_t)bench->workload.threads, "batch",
         (json_int_t)bench->workload.batch_gets, "rounds", (json_int_t)bench->rounds, "seed",
         (json_int_t)bench->workload.seed, "memory_bytes",
         bench->memory_bytes ? json_integer((json_int_t)bench->memory_bytes) : json_null(), "cold", (int)bench->cold, "dir",
@@ -834,6 +905,7 @@ static int run_bench(struct bench *bench, const struct arg_command *command, int
         goto clean;
     }
     progress_start(&bench->progress, "ops", 0);
+    json_object_set_new(bench->result, "harness", harness_json(bench));
     run_rounds(bench, orders);
     progress_end(&bench->progress);
     stopped = stop_requested();
@@ -861,6 +933,7 @@ int command_bench(int argc, char **argv)
         {"engine", ARG_LIST, &bench.engine_list, "A,B", "engines by name or path (NAME=ENGINE gives one a name of your own); the first is the baseline", NULL},
         {"workload", ARG_TEXT, &bench.workload_name, "W", "a preset (assay workloads) or a JSON file", NULL},
         {"durability", ARG_TEXT, &bench.durability_text, "TIER", "none, process (default), ordered, interval:T, commit", NULL},
+        {"load-durability", ARG_TEXT, &bench.load_durability_text, "TIER", "of the load alone (default: the same); the store is then opened again", NULL},
         {"set", ARG_EACH, &bench.set_list, "ENGINE.OPTION=VALUE", "an option of an engine (assay engines NAME)", NULL},
         {"batch", ARG_COUNT, &bench.batch, "B", "reads are asked for in groups of B", NULL},
         {"rounds", ARG_COUNT, &bench.rounds, "R", "each round runs every engine once, in shuffled order (default 1)", NULL},

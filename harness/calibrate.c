@@ -37,6 +37,7 @@
 #include "common/rng.h"
 #include "common/stop.h"
 #include "common/units.h"
+#include "results/result.h"
 
 #define RECORD_BYTES   128u
 #define BLOCK_BYTES    4096u
@@ -1116,18 +1117,18 @@ int command_calibrate(int argc, char **argv)
         return args_wrong(&command, "--dir %s: not a folder", dir);
     if (!outfile_open(&file, out))
         return args_wrong(&command, "--out: %s", fail_text());
+    result = result_new("calibrate", argc, argv, dir);
     calibration = calibrate_json(dir, budget_ns);
     if (!calibration) {
+        json_decref(result);
         outfile_discard(&file);
         fprintf(stderr, "assay calibrate: %s\n", fail_text());
         return 1;
     }
     calibrate_print(stderr, calibration);
-    result = json_pack("{s:s, s:s, s:o}", "schema", "assay/1", "kind", "calibrate", "calibration", calibration);
-    json_dumpf(result, file.stream, JSON_INDENT(1) | JSON_SORT_KEYS);
-    fputc('\n', file.stream);
-    json_decref(result);
-    good = outfile_commit(&file);
+    json_object_set_new(result, "calibration", calibration);
+    json_object_set_new(result, "settings", json_pack("{s:s, s:I}", "dir", dir, "budget_ns", (json_int_t)budget_ns));
+    good = result_write(result, &file, true);
     if (!good)
         fprintf(stderr, "assay calibrate: %s\n", fail_text());
     return good ? 0 : 1;

@@ -322,11 +322,14 @@ static bool pass(struct run *run, const char *name, const char *part, void (*job
 
 /* Steps. */
 
+static bool open_with(struct run *run, const struct kv_config *config)
+{
+    return kv_open(run->cell->engine, config, &run->crew.store) == KV_OK && crew_run(&run->crew, job_open_session);
+}
+
 static bool open_store(struct run *run)
 {
-    kv_status status = kv_open(run->cell->engine, &run->cell->config, &run->crew.store);
-
-    return status == KV_OK && crew_run(&run->crew, job_open_session);
+    return open_with(run, &run->cell->config);
 }
 
 static bool close_store(struct run *run)
@@ -337,13 +340,22 @@ static bool close_store(struct run *run)
     return crew_run(&run->crew, job_close_session) && kv_close(store) == KV_OK;
 }
 
+/* Opens the store and loads it, with the load's own tier if it has one. */
 static bool load(struct run *run)
 {
-    json_t      *phase;
-    struct tally tally;
+    struct kv_config config = run->cell->config;
+    json_t          *phase;
+    struct tally     tally;
+    bool             other;
 
+    enter(run, "open");
     if (!run->cell->workload->load || run->cell->workload->records == 0)
-        return true;
+        return open_store(run);
+    config.durability = run->cell->load_durability;
+    other = run->durable && (config.durability.tier != run->cell->config.durability.tier ||
+                             config.durability.interval_ns != run->cell->config.durability.interval_ns);
+    if (!open_with(run, &config))
+        return false;
     run->crew.ops = run->cell->workload->records;
     run->crew.limit_ns = 0;
     run->crew.interval_ns = 100 * NS_PER_MS;
@@ -352,7 +364,7 @@ static bool load(struct run *run)
     tally = crew_tally(&run->crew);
     run->loaded_bytes = tally.bytes_written;
     publish(run);
-    return true;
+    return !other || (close_store(run) && open_store(run));
 }
 
 static bool compact(struct run *run, const char *part)
@@ -533,6 +545,8 @@ static bool measure(struct run *run, size_t index)
         memory_figures(run, &used, &tally);
     }
     publish(run);
+    if (run->cell->brief)
+        return true;
     if (workload->arrival != ARRIVAL_UNTHROTTLED)
         return paced(run, plan, part);
     set_limits(run, plan, 2, 0);
@@ -651,12 +665,13 @@ static bool run_all(struct run *run)
 
     if (run->cell->cgroup && !run->durable && !cgroup_enter(run->cell->cgroup))
         return false;
-    enter(run, "open");
-    if (!open_store(run) || !load(run))
+    if (!load(run))
         return false;
     for (size_t i = 0; i < workload->phase_count; i++) {
         if (!measure(run, i))
             return false;
+        if (run->cell->brief)
+            return true;
     }
     if (!verify(run) || !recover(run))
         return false;
@@ -674,13 +689,10 @@ static bool run_counted(struct run *run)
     struct counts       counts;
     bool                good;
 
-    enter(run, "meters: load");
-    if (!open_store(run))
-        return false;
-    crew->ops = run->cell->workload->records;
     crew->phase = 0;
-    if ((run->cell->workload->load && !crew_run(crew, job_load)) || !crew_run(crew, job_begin_phase))
+    if (!load(run) || !crew_run(crew, job_begin_phase))
         return false;
+    json_array_clear(run->phases); /* that load is not what was asked for */
     set_limits(run, plan, 1, CELL_COUNTED_OPS_MAX);
     crew->interval_ns = 0;
     counting_begin(run->cell->counted);
@@ -717,7 +729,7 @@ int cell_main(void *arg)
     if (!good)
         json_object_set_new(run.json, "reason", json_string(fail_text()));
     publish(&run);
-    if (good && !cell->counting)
+    if (good && !cell->counting && !cell->brief)
         crew_stop(&run.crew);
     json_decref(run.json);
     return 0;

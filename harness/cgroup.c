@@ -75,7 +75,10 @@ static bool make_v1(struct cgroup *group, const char *limit)
         return false;
     }
     group->version = 1;
-    return put_text(group->path, "memory.limit_in_bytes", limit);
+    if (!put_text(group->path, "memory.limit_in_bytes", limit))
+        return false;
+    put_text(group->path, "memory.memsw.limit_in_bytes", limit); /* where swap is accounted */
+    return true;
 }
 
 static bool make_v2(struct cgroup *group, const char *limit)

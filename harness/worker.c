@@ -7,6 +7,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
+#include <unistd.h>
 
 #include "common/clock.h"
 #include "common/rng.h"
@@ -484,12 +486,13 @@ struct pace {
 
 static _Thread_local struct pace *present_pace; /* stream() hands over blocks only */
 
-static void wait_until(uint64_t at_ns)
+/* Threads that spin would take the processor from the engine's own, so they do only where each has one to itself. */
+static void wait_until(uint64_t at_ns, bool spins)
 {
     uint64_t now = clock_now_ns();
 
-    if (at_ns > now + SPIN_NS)
-        clock_sleep_until_ns(at_ns - SPIN_NS);
+    if (at_ns > now + SPIN_NS || !spins)
+        clock_sleep_until_ns(spins ? at_ns - SPIN_NS : at_ns);
     while (clock_now_ns() < at_ns)
         __builtin_ia32_pause();
 }
@@ -513,12 +516,13 @@ static uint64_t paced_block(struct worker *worker, const struct op *ops, size_t 
 {
     struct pace *pace = present_pace;
     uint64_t     zero = worker->crew->begin_ns, end = zero;
+    bool         spins = worker->crew->spins;
 
     for (size_t i = 0; i < count; i++) {
         uint64_t  intended = zero + arrival_next_ns(&pace->next), from;
         kv_status status;
 
-        wait_until(intended);
+        wait_until(intended, spins);
         from = clock_now_ns();
         status = call_one(worker, &ops[i], visit_fold, visit_scan);
         end = clock_now_ns();
@@ -552,6 +556,7 @@ void job_paced(struct worker *worker)
 {
     struct pace pace = {0};
 
+    prctl(PR_SET_TIMERSLACK, 1); /* sleeps end when they should, not up to 50 us later */
     arrival_begin(&pace.next, worker->crew->workload, worker->crew->phase, worker->index);
     pace.ahead = pace.next;
     pace.ahead_ns = arrival_next_ns(&pace.ahead);
@@ -680,7 +685,8 @@ bool crew_start(struct crew *crew, const struct workload *workload, const struct
     size_t batch = workload->batch_gets > workload->batch_writes ? workload->batch_gets : workload->batch_writes;
 
     *crew = (struct crew){.workload = workload, .page = page, .count = workload->threads, .sampling = 1,
-                          .retains = engine->can & KV_RETAINS, .ordered = engine->can & KV_ORDERED};
+                          .retains = engine->can & KV_RETAINS, .ordered = engine->can & KV_ORDERED,
+                          .spins = workload->threads < sysconf(_SC_NPROCESSORS_ONLN)};
     /* Blocks hold whole groups, so that a mixed stream fills most of them. */
     crew->block_ops = batch > 1 ? (batch * 4 > WORKER_BLOCK_OPS ? batch * 4 : WORKER_BLOCK_OPS) : WORKER_BLOCK_OPS;
     /* Large values: a block is what it costs to prepare, and should not push the engine out of the caches. */

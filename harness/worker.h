@@ -93,6 +93,7 @@ struct crew {
     struct progress_page  *page;
     bool                   retains;
     bool                   ordered;
+    bool                   spins;    /* paced: the last stretch before a start is waited for on the processor */
     uint32_t               count;
     size_t                 block_ops;
     size_t                 phase;
