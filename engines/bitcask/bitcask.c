@@ -208,7 +208,7 @@ static kv_status bitcask_close(struct kv_store *base)
 
     merge_thread_stop(store);
     /* The keeper syncs the last segment, and leaves a hint for the next open; if nothing was written, both are there. */
-    if (store->log.active || store->log.written_seq > store->durable_seq || !store->log.resume_hinted)
+    if (store->log.active || store->log.written_seq > durable_seq(store) || !store->log.resume_hinted)
         log_seal(store);
     log_threads_stop(store);
     if (store_failed(store))
@@ -345,7 +345,7 @@ static void bitcask_stats(struct kv_store *base, kv_figure *figure, void *arg)
     COUNTER(hint_loads);
     COUNTER(hint_writes);
     COUNTER(merge_failures);
-    figure(arg, "durable_seq", __atomic_load_n(&store->durable_seq, __ATOMIC_RELAXED));
+    figure(arg, "durable_seq", durable_seq(store));
 #undef COUNTER
 }
 

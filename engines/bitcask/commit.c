@@ -172,7 +172,7 @@ static kv_status write_group(struct group *group)
 {
     struct bitcask *store = group->store;
     struct encoder  encoder = {.bytes = &store->commit.bytes};
-    uint64_t        durable_seq = store->durable_seq; /* only leaders raise it in this tier */
+    uint64_t        durable = durable_seq(store);
     slice           none = {0};
     kv_status       status;
 
@@ -186,7 +186,7 @@ static kv_status write_group(struct group *group)
     store->log.in_flight = status == KV_OK;
     pthread_mutex_unlock(&store->log.lock);
     TRY(status);
-    encode(&encoder, RECORD_MARK, 0, none, index_hash(none), slice_of(&durable_seq, sizeof durable_seq), NULL);
+    encode(&encoder, RECORD_MARK, 0, none, index_hash(none), slice_of(&durable, sizeof durable), NULL);
     for (struct commit_request *request = group->first; request; request = request->next)
         if (!request->lost)
             encode_request(&encoder, request);
@@ -228,7 +228,7 @@ static void advance(struct group *group)
             log_count_write(store, &request->writes[i]);
     }
     log_written(store, group->bytes);
-    __atomic_store_n(&store->durable_seq, group->seq, __ATOMIC_RELEASE);
+    raise_durable_seq(store, group->seq);
     pthread_mutex_unlock(&store->log.lock);
 }
 

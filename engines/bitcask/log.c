@@ -112,7 +112,7 @@ static kv_status activate(struct bitcask *store, struct segment *next)
     kv_status             status;
 
     next->base_seq = store->log.next_seq;
-    segment_header_fill(next, __atomic_load_n(&store->durable_seq, __ATOMIC_RELAXED), &header);
+    segment_header_fill(next, durable_seq(store), &header);
     if (store->mapped)
         memcpy(next->map, &header, sizeof header);
     else
@@ -318,8 +318,7 @@ static kv_status sync_sealed(struct bitcask *store, struct segment *segment)
         return status;
     segment->synced = true;
     count(&store->counters.syncs, 1);
-    if (segment->last_seq > store->durable_seq)
-        __atomic_store_n(&store->durable_seq, segment->last_seq, __ATOMIC_RELEASE);
+    raise_durable_seq(store, segment->last_seq);
     return KV_OK;
 }
 
@@ -327,13 +326,13 @@ static kv_status sync_sealed(struct bitcask *store, struct segment *segment)
 static void mark(struct bitcask *store)
 {
     slice    none = {0};
-    uint64_t durable_seq = store->durable_seq;
+    uint64_t seq = durable_seq(store);
 
     if (!store->mapped)
         return; /* each group that is committed says it */
     pthread_mutex_lock(&store->log.lock);
     if (store->log.active && store->log.tail + RECORD_MARK_BYTES <= store->log.active->capacity) {
-        put_record(store, RECORD_MARK, 0, none, index_hash(none), slice_of(&durable_seq, sizeof durable_seq));
+        put_record(store, RECORD_MARK, 0, none, index_hash(none), slice_of(&seq, sizeof seq));
         store->log.active->dead_bytes += RECORD_MARK_BYTES;
         store->log.dead_bytes += RECORD_MARK_BYTES;
         store->log.total_bytes += RECORD_MARK_BYTES;
@@ -352,7 +351,7 @@ static kv_status sync_all(struct bitcask *store)
     __atomic_store_n(&store->syncing_ns, store->log.oldest_ns, __ATOMIC_RELAXED);
     __atomic_store_n(&store->log.oldest_ns, 0, __ATOMIC_RELAXED);
     pthread_mutex_unlock(&store->log.lock);
-    if (target <= store->durable_seq)
+    if (target <= durable_seq(store))
         return KV_OK;
     /* Oldest first: a later segment must not be durable, and known to be, before an earlier one. */
     while ((sealed = first_not_synced(store)) != NULL)
@@ -361,8 +360,7 @@ static kv_status sync_all(struct bitcask *store)
         TRY(file_sync_data(&active->file));
         count(&store->counters.syncs, 1);
     }
-    if (target > store->durable_seq)
-        __atomic_store_n(&store->durable_seq, target, __ATOMIC_RELEASE);
+    raise_durable_seq(store, target);
     mark(store);
     return KV_OK;
 }

@@ -344,7 +344,7 @@ static kv_status end_output(struct merge *merge)
 
     TRY(flush(merge));
     merge->output->end = merge->written;
-    segment_header_fill(merge->output, __atomic_load_n(&merge->store->durable_seq, __ATOMIC_ACQUIRE), &header);
+    segment_header_fill(merge->output, durable_seq(merge->store), &header);
     TRY(file_write_at(&merge->file, &header, sizeof header, 0));
     return file_sync(&merge->file);
 }
@@ -356,7 +356,7 @@ static kv_status install(struct merge *merge)
     struct bitcask *store = merge->store;
     struct segment *loaded;
     char            temporary[SEGMENT_NAME_MAX], name[SEGMENT_NAME_MAX];
-    uint64_t        id = merge->output->id, durable_seq;
+    uint64_t        id = merge->output->id, durable;
 
     TRY(file_rename(store->dir.path, segment_name(temporary, id, "merged.tmp"), segment_name(name, id, "merged")));
     TRY(file_sync_dir(store->dir.path));
@@ -365,7 +365,7 @@ static kv_status install(struct merge *merge)
     merge->output->covers = (struct segment_ranges){0};
     segment_free(merge->output);
     merge->output = loaded;
-    if (segment_header_read(loaded, &durable_seq) != SEGMENT_GOOD)
+    if (segment_header_read(loaded, &durable) != SEGMENT_GOOD)
         return segment_damaged(loaded, 0, "the header just written is damaged");
     loaded->synced = true;
     loaded->tombstone_bytes = merge->tombstone_bytes;

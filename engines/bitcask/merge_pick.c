@@ -249,8 +249,10 @@ static kv_status merge_in_groups(struct bitcask *store, struct epoch_slot *slot,
 {
     for (size_t from = 0, to; from < count; from = to) {
         uint64_t kept = 0;
+        pthread_mutex_lock(&store->log.lock);
         for (to = from; to < count && (to == from || kept + kept_of(list[to]) <= store->options.segment_bytes); to++)
             kept += kept_of(list[to]);
+        pthread_mutex_unlock(&store->log.lock);
         TRY(merge_run(store, slot, list + from, to - from));
     }
     return KV_OK;

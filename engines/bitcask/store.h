@@ -195,6 +195,19 @@ static inline void count(uint64_t *counter, uint64_t more)
     __atomic_fetch_add(counter, more, __ATOMIC_RELAXED);
 }
 
+static inline uint64_t durable_seq(const struct bitcask *store)
+{
+    return __atomic_load_n(&store->durable_seq, __ATOMIC_ACQUIRE);
+}
+
+static inline void raise_durable_seq(struct bitcask *store, uint64_t seq)
+{
+    uint64_t now = durable_seq(store);
+
+    while (now < seq && !__atomic_compare_exchange_n(&store->durable_seq, &now, seq, false, __ATOMIC_RELEASE, __ATOMIC_ACQUIRE))
+        continue;
+}
+
 /* bitcask.c */
 
 /* Makes the store refuse writes from now on, with the calling thread's sentence if it is the first; returns KV_IO with
