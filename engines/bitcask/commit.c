@@ -22,7 +22,6 @@ kv_status commit_open(struct bitcask *store)
     store->commit.last = &store->commit.first;
     pthread_mutex_init(&store->commit.lock, NULL);
     pthread_mutex_init(&store->commit.turn, NULL);
-    pthread_mutex_init(&store->commit.tail, NULL);
     return KV_OK;
 }
 
@@ -30,7 +29,6 @@ void commit_close(struct bitcask *store)
 {
     pthread_mutex_destroy(&store->commit.lock);
     pthread_mutex_destroy(&store->commit.turn);
-    pthread_mutex_destroy(&store->commit.tail);
     buf_free(&store->commit.bytes);
     buf_free(&store->commit.hashes);
 }
@@ -298,14 +296,12 @@ static void lead(struct bitcask_session *session, struct commit_request *leader)
 
     take(&group);
     status = store_failed(store) ? store_refuses(store) : check_conditions(&group);
-    pthread_mutex_lock(&store->commit.tail);
     if (status == KV_OK)
         status = write_group(&group);
-    if (status == KV_OK)
-        advance(&group);
-    pthread_mutex_unlock(&store->commit.tail);
     for (struct commit_request *request = group.first; request; request = request->next)
         request->status = status;
+    if (status == KV_OK)
+        advance(&group);
     pthread_mutex_lock(&store->commit.turn);
     hand_over(store);
     if (status == KV_OK)

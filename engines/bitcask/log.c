@@ -96,14 +96,12 @@ static void seal(struct bitcask *store)
 
 void log_seal(struct bitcask *store)
 {
-    pthread_mutex_lock(&store->commit.tail);
     pthread_mutex_lock(&store->log.lock);
     while (store->log.in_flight)
         pthread_cond_wait(&store->log.settled, &store->log.lock);
     if (store->log.tail > SEGMENT_FIRST)
         seal(store);
     pthread_mutex_unlock(&store->log.lock);
-    pthread_mutex_unlock(&store->commit.tail);
 }
 
 static kv_status activate(struct bitcask *store, struct segment *next)

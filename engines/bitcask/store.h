@@ -3,7 +3,6 @@
  *
  * Locks, outermost first; none is taken while a later one is held:
  *   commit.turn     applies groups of writes to the keydir in the order of the log         (tier commit)
- *   commit.tail     from choosing a group's place until the log has grown by it            (tier commit)
  *   bucket locks    of the index; make the order of one key the same in log and keydir
  *   sync_lock       one sync of the log at a time; segment.synced, durable_seq going up
  *   log.lock        the tail of the log, sequence numbers, byte counts of segments
@@ -81,7 +80,6 @@ struct commit {
     struct commit_request *first, **last;
     bool                   led;
     pthread_mutex_t        turn;
-    pthread_mutex_t        tail; /* a group is on its way to the end of the log: nobody seals the segment under it */
     struct buf             bytes;  /* the leader's */
     struct buf             hashes; /* the leader's */
 };
