@@ -488,6 +488,23 @@ TEST(a_new_file_with_an_old_inode_number_is_a_new_file)
     holds("x", "");
 }
 
+static void do_outside(void)
+{
+    for (int i = 0; i < 20; i++) {
+        put_file("x", "in");
+        must(unlink("x") == 0);
+        put_file("../outside", "out"); /* often the inode that x had */
+        must(unlink("../outside") == 0);
+    }
+}
+
+TEST(a_file_outside_with_the_inode_number_of_one_inside_stays_outside)
+{
+    BODY;
+    live(do_outside);
+    assert_int_equal(trace->calls, 20 * 3);
+}
+
 static void do_symlink(void)
 {
     must(symlink("x", "points") == 0);
@@ -840,6 +857,24 @@ TEST(stores_and_calls_mix)
 {
     BODY;
     live(do_mix);
+}
+
+static void do_unmap(void)
+{
+    int   fd = opened("x", O_RDWR);
+    char *memory = mapped(fd, PAGE);
+
+    memory[1] = 'm';
+    must(munmap(memory, PAGE) == 0);
+    must(fsync(fd) == 0);
+}
+
+TEST(a_store_is_not_forgotten_when_its_mapping_goes)
+{
+    BODY;
+    base_file("x", "old");
+    live(do_unmap);
+    holds("x", "omd");
 }
 
 /* ---- Deaths. ---- */
@@ -1199,6 +1234,7 @@ int main(int argc, char **argv)
         T(a_renamed_directory_keeps_its_content_under_its_durable_name),
         T(a_hard_link_is_the_same_file),
         T(a_new_file_with_an_old_inode_number_is_a_new_file),
+        T(a_file_outside_with_the_inode_number_of_one_inside_stays_outside),
         T(a_write_through_a_symbolic_link_belongs_to_its_target),
         T(an_exchange_swaps_two_names),
         T(a_nameless_file_gets_its_name_by_link),
@@ -1214,6 +1250,7 @@ int main(int argc, char **argv)
         T(a_store_is_kept_by_the_sync_that_follows_it),
         T(an_msync_of_one_page_keeps_one_page),
         T(stores_and_calls_mix),
+        T(a_store_is_not_forgotten_when_its_mapping_goes),
         T(the_nth_call_is_the_same_in_every_life),
         T(a_count_alone_kills_at_the_same_call),
         T(a_kill_inside_a_write_leaves_a_part_of_it),

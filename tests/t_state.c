@@ -340,6 +340,22 @@ TEST(low_seeds_lose_and_keep_each_pending_thing_alone)
         assert_true(lost[i] && kept[i]);
 }
 
+TEST(a_later_change_of_the_new_name_implies_the_rename)
+{
+    BODY;
+    uint32_t a = add_file("a");
+    add_sync(TRACE_ROOT);
+    add_names(TRACE_MKDIR, ++next_file, TRACE_ROOT, "d", 0, NULL);
+    uint32_t d = next_file;
+    add_sync(TRACE_ROOT);
+    add_names(TRACE_RENAME, a, TRACE_ROOT, "a", d, "b");
+    add_names(TRACE_UNLINK, a, d, "b", 0, NULL);
+    add_sync(d); /* the unlink is durable, so the rename before it was */
+    build("drop-unsynced", 0);
+    assert_int_equal(bytes_of("a"), -1);
+    assert_int_equal(bytes_of("d/b"), -1);
+}
+
 /* ---- Prefixes, cuts, hashes. ---- */
 
 TEST(a_cut_write_survives_a_kill_in_part)
@@ -576,6 +592,7 @@ int main(void)
         T(on_ext4_an_fdatasync_of_an_overwrite_commits_nothing_else),
         T(on_ext4_a_size_never_runs_ahead_of_its_last_page),
         T(a_later_change_of_a_name_implies_the_earlier_ones),
+        T(a_later_change_of_the_new_name_implies_the_rename),
         T(low_seeds_lose_and_keep_each_pending_thing_alone),
         T(a_cut_write_survives_a_kill_in_part),
         T(equal_states_have_equal_hashes_and_others_do_not),
