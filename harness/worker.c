@@ -777,7 +777,8 @@ void crew_reset(struct crew *crew)
         worker->tally = (struct tally){0};
         worker->seen = 0;
         worker->series_count = 0;
-        memset(worker->series, 0, worker->series ? worker->series_room * sizeof *worker->series : 0);
+        if (worker->series)
+            memset(worker->series, 0, worker->series_room * sizeof *worker->series);
         worker->wrong = worker->checked_values = worker->checked_absent = 0;
         worker->backlog_max = worker->backlog_sum = worker->lateness_max_ns = worker->lateness_end_ns = 0;
         worker->paced_ops = 0;

@@ -375,7 +375,7 @@ static void a_crash_takes_down_its_cell_only(void **state)
     json_t *json;
 
     (void)state;
-    expect_failure("crash", "ycsb-a", "crashed", "signal 11");
+    expect_failure("crash", "ycsb-a", "crashed", "signal 6");
     expect_failure("exit", "ycsb-a", "crashed", "exited with 3");
     assert_int_equal(bench("--engine %s,null --set faulty.fault=crash --set faulty.after=2500 --workload ycsb-a --records 2k "
                            "--ops 6k --rounds 2 --no-meters", faulty), 1);

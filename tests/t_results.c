@@ -134,7 +134,8 @@ static void an_engine_tells_every_option_and_its_tier(void **state)
         engine = result_engine(kv_engines[i], &config);
         while (kv_engines[i]->options && kv_engines[i]->options[count].name)
             count++;
-        assert_int_equal(json_object_size(json_object_get(engine, "options")), count);
+        assert_int_equal(json_object_size(json_object_get(engine, "options")) +
+                             json_object_size(json_object_get(engine, "sizes")), count);
         assert_string_equal(json_string_value(json_object_get(engine, "tier")),
                             kv_engines[i]->can & KV_DURABLE ? "process" : "volatile");
         assert_int_equal(json_string_length(json_object_get(engine, "binary_xxh3")), 16);
