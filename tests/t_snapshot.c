@@ -14,6 +14,7 @@
 #include <cmocka.h>
 
 #include "common/rng.h"
+#include "engines/base/epoch.h"
 #include "engines/engine.h"
 
 /* ---- The stream. ---- */
@@ -584,7 +585,7 @@ static void snapshots_while_writing(const struct kv_engine *engine)
         writer[i] = (struct writer){.store = o.store, .number = i};
         pthread_create(&thread[i], NULL, write_rounds, &writer[i]);
     }
-    for (int i = 0; i < 40; i++) {
+    for (int i = 0; i < (EPOCH_TSAN ? 8 : 40); i++) {
         uint64_t before[WRITERS];
         for (unsigned w = 0; w < WRITERS; w++)
             before[w] = __atomic_load_n(&writer[w].rounds, __ATOMIC_RELAXED);
