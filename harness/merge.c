@@ -95,14 +95,44 @@ static bool same_work(const char *a_path, const json_t *a, const char *b_path, c
     return true;
 }
 
+/* What summary and ratios take for granted of cells.  False with fail_set(). */
+static bool sound_cells(const char *path, const json_t *root)
+{
+    json_t *cell, *phase;
+    size_t  i, j;
+
+    json_array_foreach(json_object_get(root, "cells"), i, cell) {
+        json_int_t round = json_integer_value(json_object_get(cell, "round"));
+
+        if (!*text_at(cell, "engine") || !*text_at(cell, "status") || round < 0 || round > INT32_MAX) {
+            fail_set("%s: cell %zu has no engine, round or status", path, i);
+            return false;
+        }
+        json_array_foreach(json_object_get(cell, "phases"), j, phase) {
+            if (!*text_at(phase, "name")) {
+                fail_set("%s: phase %zu of cell %zu has no name", path, j, i);
+                return false;
+            }
+        }
+    }
+    return true;
+}
+
 /* What is added up. */
 
-/* object[key] += count */
-static void add_count(json_t *object, const char *key, const json_t *count)
+/* object[key] += count.  False with fail_set() when the sum has no room. */
+static bool add_count(json_t *object, const char *key, const json_t *count)
 {
-    if (json_is_integer(count))
-        json_object_set_new(object, key, json_integer(json_integer_value(json_object_get(object, key)) +
-                                                      json_integer_value(count)));
+    json_int_t sum = json_integer_value(json_object_get(object, key));
+
+    if (!json_is_integer(count))
+        return true;
+    if (__builtin_add_overflow(sum, json_integer_value(count), &sum)) {
+        fail_set("the counts of \"%s\" are too large to add", key);
+        return false;
+    }
+    json_object_set_new(object, key, json_integer(sum));
+    return true;
 }
 
 static json_t *object_in(json_t *object, const char *key)
@@ -166,8 +196,11 @@ static json_t *pooled_latency(const json_t *cells, const char *engine, const cha
             const json_t *latency = json_object_get(phase, "latency_ns"), *record;
 
             record = json_object_get(side ? json_object_get(latency, side) : latency, kind);
-            if (is_phase(phase, name, part) && json_is_object(record) && !add_record(hist, record))
+            if (is_phase(phase, name, part) && json_is_object(record) && !add_record(hist, record)) {
+                fail_set("%s, round %lld, %s, %s: %s", engine,
+                         (long long)json_integer_value(json_object_get(cell, "round")), name, kind, fail_text());
                 goto out;
+            }
         }
     }
     out = hist_json(hist);
@@ -216,13 +249,18 @@ static bool pool_phase(json_t *pooled, const json_t *cells, const char *engine, 
     json_t     *row = row_of(pooled, engine, phase), *latency = json_object_get(phase, "latency_ns"), *count, *counts;
     const char *key, *kind;
 
-    add_count(row, "ops", json_object_get(phase, "ops"));
+    if (!add_count(row, "ops", json_object_get(phase, "ops")))
+        return false;
     json_object_set_new(row, "rounds", json_integer(json_integer_value(json_object_get(row, "rounds")) + 1));
-    json_object_foreach(json_object_get(phase, "errors"), key, count)
-        add_count(json_object_get(row, "errors"), key, count);
+    json_object_foreach(json_object_get(phase, "errors"), key, count) {
+        if (!add_count(json_object_get(row, "errors"), key, count))
+            return false;
+    }
     json_object_foreach(json_object_get(phase, "by_kind"), kind, counts) {
-        json_object_foreach(counts, key, count)
-            add_count(object_in(json_object_get(row, "by_kind"), kind), key, count);
+        json_object_foreach(counts, key, count) {
+            if (!add_count(object_in(json_object_get(row, "by_kind"), kind), key, count))
+                return false;
+        }
     }
     for (size_t i = 0; i < sizeof sides / sizeof *sides; i++) {
         const json_t *kinds = json_object_get(latency, sides[i]);
@@ -359,7 +397,7 @@ int command_merge(int argc, char **argv)
     if (!outfile_open(&file, out))
         return args_wrong(&command, "--out: %s", fail_text());
     for (size_t i = 0; good && i < files.count; i++) {
-        good = (roots[i] = result_read(files.item[i], "bench")) != NULL;
+        good = (roots[i] = result_read(files.item[i], "bench")) != NULL && sound_cells(files.item[i], roots[i]);
         for (size_t j = 0; good && j < i; j++)
             good = same_work(files.item[j], roots[j], files.item[i], roots[i]);
     }

@@ -677,28 +677,47 @@ static const struct column ratio_columns[] = {
     {"low", "95 % from", COLUMN_NUMBER}, {"high", "to", COLUMN_NUMBER},
 };
 
+static void ratio_row(struct table *table, const char *place, const json_t *row)
+{
+    char   *phase    = gather_step_text((struct step){text_at(row, "phase"), text_at(row, "part")});
+    json_t *interval = json_object_get(row, "ci95");
+
+    table_text(table, place);
+    table_text(table, phase);
+    table_text(table, text_at(row, "engine"));
+    table_text(table, text_at(row, "baseline"));
+    table_json(table, json_object_get(row, "n"));
+    table_json(table, json_object_get(row, "ratio_median"));
+    table_json(table, json_array_get(interval, 0));
+    table_json(table, json_array_get(interval, 1));
+    free(phase);
+}
+
+static bool same_phase(const json_t *a, const json_t *b)
+{
+    return strcmp(text_at(a, "phase"), text_at(b, "phase")) == 0 && strcmp(text_at(a, "part"), text_at(b, "part")) == 0;
+}
+
+/* Row by row as in the result, but those of one phase together.  A ratio to the engine that only measures the harness says
+ * nothing of engines. */
 void figures_ratios(struct table *table, const struct model *model)
 {
     table_init(table, ratio_columns, COUNT_OF(ratio_columns));
     for (size_t e = 0; e < model->experiment_count; e++) {
         const struct experiment *experiment = &model->experiments[e];
+        json_t                  *ratios     = json_object_get(experiment->root, "ratios"), *row, *other;
         char                    *place      = text_of("%s, %s", experiment->label, experiment->setting);
-        json_t                  *row;
-        size_t                   i;
+        size_t                   i, j;
 
-        json_array_foreach(json_object_get(experiment->root, "ratios"), i, row) {
-            char   *phase    = gather_step_text((struct step){text_at(row, "phase"), text_at(row, "part")});
-            json_t *interval = json_object_get(row, "ci95");
+        json_array_foreach(ratios, i, row) {
+            bool first = gather_retains(engine_at(experiment->root, text_at(row, "baseline")));
 
-            table_text(table, place);
-            table_text(table, phase);
-            table_text(table, text_at(row, "engine"));
-            table_text(table, text_at(row, "baseline"));
-            table_json(table, json_object_get(row, "n"));
-            table_json(table, json_object_get(row, "ratio_median"));
-            table_json(table, json_array_get(interval, 0));
-            table_json(table, json_array_get(interval, 1));
-            free(phase);
+            for (j = 0; j < i; j++)
+                first = first && !same_phase(row, json_array_get(ratios, j));
+            json_array_foreach(ratios, j, other) {
+                if (first && same_phase(row, other))
+                    ratio_row(table, place, other);
+            }
         }
         free(place);
     }

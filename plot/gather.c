@@ -5,7 +5,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "common/units.h"
 #include "plot/text.h"
 
 double gather_number(const json_t *object, const char *path)
@@ -141,12 +140,12 @@ char *gather_host(const json_t *root)
 {
     json_t *host   = json_object_get(root, "host");
     double  memory = number_at(host, "memory_bytes"), cores = number_at(host, "cores");
-    char    bytes[UNITS_TEXT_MAX];
+    char    bytes[TEXT_NUMBER_MAX];
     json_t *fs = json_object_get(host, "fs"), *device = json_object_get(host, "device");
 
     return text_of("%s%s%.0f cores, %s, Linux %s, %s%s%s", text_at(host, "cpu_model"),
                    *text_at(host, "cpu_model") ? ", " : "", isfinite(cores) ? cores : 0,
-                   isfinite(memory) ? units_text_bytes(bytes, (uint64_t)memory) : "memory unknown",
+                   isfinite(memory) ? text_number(bytes, TEXT_BYTES, memory) : "memory unknown",
                    text_at(host, "kernel"), *text_at(fs, "type") ? text_at(fs, "type") : "file system unknown",
                    *text_at(device, "name") ? " on " : "", text_at(device, "name"));
 }
@@ -190,11 +189,11 @@ static void pool_add(struct pool *pool, const json_t *record)
     json_array_foreach(json_object_get(record, "histogram"), i, pair) {
         struct bucket bucket = {json_integer_value(json_array_get(pair, 0)), json_integer_value(json_array_get(pair, 1))};
 
-        if (bucket.count <= 0 || bucket.low_ns < 0)
+        if (bucket.count <= 0 || bucket.low_ns < 0 ||
+            __builtin_add_overflow(pool->samples, bucket.count, &pool->samples)) /* no real histogram */
             continue;
         pool->bucket                = text_grow(pool->bucket, pool->count, &pool->room, sizeof *pool->bucket);
         pool->bucket[pool->count++] = bucket;
-        pool->samples += bucket.count;
     }
     pool->only   = pool->rounds == 0 ? record : NULL;
     pool->min_ns = pool->rounds == 0 || min_ns < pool->min_ns ? min_ns : pool->min_ns;

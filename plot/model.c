@@ -110,11 +110,11 @@ static char *stem_of(const char *path)
 static char *setting_of(const json_t *settings)
 {
     double memory = number_at(settings, "memory_bytes");
-    char   text[UNITS_TEXT_MAX];
+    char   text[TEXT_NUMBER_MAX];
 
     return text_of("tier %s%s%s%s", *text_at(settings, "durability") ? text_at(settings, "durability") : "unknown",
                    isfinite(memory) ? ", memory " : "",
-                   isfinite(memory) ? units_text_bytes(text, (uint64_t)memory) : "",
+                   isfinite(memory) ? text_number(text, TEXT_BYTES, memory) : "",
                    json_is_true(json_object_get(settings, "cold")) ? ", cold" : "");
 }
 
@@ -225,10 +225,10 @@ static struct crash crash_of(const char *path, json_t *root)
     json_t      *count;
 
     json_object_foreach(json_object_get(root, "verdicts"), word, count) {
-        if (strcmp(word, "held") == 0)
-            crash.held += json_integer_value(count);
-        else
-            crash.broken += json_integer_value(count);
+        json_int_t *sum = strcmp(word, "held") == 0 ? &crash.held : &crash.broken;
+
+        if (__builtin_add_overflow(*sum, json_integer_value(count), sum))
+            *sum = INT64_MAX; /* no real count; it must not turn into a promise kept */
     }
     crash.tried = json_integer_value(json_object_get(root, "states"));
     if (strcmp(text_at(root, "mode"), "kill") == 0) {
@@ -236,7 +236,7 @@ static struct crash crash_of(const char *path, json_t *root)
         crash.tried_word = "kills";
     }
     if (crash.tried == 0) {
-        crash.tried      = crash.held + crash.broken;
+        crash.tried      = crash.broken ? crash.broken : crash.held;
         crash.tried_word = "verdicts";
     }
     return crash;
@@ -379,7 +379,7 @@ enum badge model_badge(const struct model *model, const json_t *root, const json
     for (size_t i = 0; i < model->crash_count; i++) {
         const struct crash *crash = &model->crashes[i];
 
-        if (crash->held + crash->broken > 0 &&
+        if ((crash->held > 0 || crash->broken > 0) &&
             same_engine(root, engine, crash->root, json_object_get(crash->root, "engine")))
             add_evidence(&evidence, text_at(crash->root, "mode"), text_at(crash->root, "profile"), crash->broken == 0,
                          crash->tried, crash->tried_word);
