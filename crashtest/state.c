@@ -21,6 +21,10 @@
  * thousand random states).  So a seed is also a place in a list: seed % 4 == 1 loses one pending thing, 2 keeps one, 0
  * and 3 choose freely; seed / 4 says which thing, counted over the pending names and then the pending files.
  *
+ * A sync that failed is worse than none: on Linux the pages that could not be written pass for clean from then on, so
+ * the next sync says yes without them.  What was pending in them is lost to every later sync, until a write makes the
+ * page dirty again; then all of the page goes, as it stands in memory.  (Their size is metadata, and survives.)
+ *
  * Names refer to file numbers, so a name that survives its unlink brings back the bytes that were durable under that
  * number, and a directory that was never synced into its parent is gone with all that is in it.
  *
@@ -50,6 +54,13 @@
 
 enum object_kind { OBJECT_NONE, OBJECT_FILE, OBJECT_DIRECTORY, OBJECT_SYMLINK };
 
+/* Changes from..to of a range of a file that a failed sync gave up. */
+struct failure {
+    uint64_t        from, to, offset, end;
+    uint32_t       *page_frontier; /* a copy from that time; may be NULL */
+    struct failure *before;
+};
+
 struct object {
     enum object_kind kind;
     bool             base;          /* has bytes in base_dir */
@@ -65,6 +76,8 @@ struct object {
     uint64_t         size_frontier; /* the same for the size alone */
     uint32_t        *page_frontier; /* the same page by page; NULL: nothing more than frontier */
     uint64_t         last;          /* one more than the number of the last change of its bytes or size */
+    struct failure  *failures;
+    uint32_t        *touched_last;  /* with failures: of each page, one more than the number of its last kept write */
     uint64_t         size_cut;
     uint64_t         bytes;         /* the size that survived */
     unsigned char   *data;          /* extent bytes; NULL: as in base_dir, or none */
@@ -211,10 +224,14 @@ static void walk_objects(struct state *state)
 
 /* ---- Second walk: syncs. ---- */
 
+static uint64_t page_count(const struct state *state, const struct object *object)
+{
+    return (object->extent + state->profile->page_bytes - 1) / state->profile->page_bytes;
+}
+
 static bool sync_range(struct state *state, struct object *object, uint64_t offset, uint64_t length, uint64_t frontier)
 {
     uint32_t unit = state->profile->page_bytes;
-    uint64_t pages = (object->extent + unit - 1) / unit;
     uint64_t first = offset / unit, end;
 
     object->size_frontier = most(object->size_frontier, frontier);
@@ -222,7 +239,7 @@ static bool sync_range(struct state *state, struct object *object, uint64_t offs
         return true;
     end = (least(length, object->extent - offset) + offset + unit - 1) / unit;
     if (!object->page_frontier) {
-        object->page_frontier = zeroed(pages * sizeof *object->page_frontier);
+        object->page_frontier = zeroed(page_count(state, object) * sizeof *object->page_frontier);
         if (!object->page_frontier)
             return no_memory();
     }
@@ -235,6 +252,28 @@ static void sync_whole(struct object *object, uint64_t frontier)
 {
     object->frontier = most(object->frontier, frontier);
     object->size_frontier = most(object->size_frontier, frontier);
+}
+
+static bool sync_failed(struct state *state, struct object *object, const struct trace_record *rec)
+{
+    struct failure *failure;
+    uint64_t        bytes = page_count(state, object) * sizeof *object->page_frontier;
+
+    if (!state->profile->power || object->kind != OBJECT_FILE || object->extent == 0)
+        return true;
+    failure = calloc(1, sizeof *failure);
+    if (!failure)
+        return no_memory();
+    *failure = (struct failure){.from = object->frontier, .to = rec->covers, .offset = rec->offset,
+                                .end = rec->offset + least(rec->length, object->extent), .before = object->failures};
+    object->failures = failure;
+    if (object->page_frontier) {
+        failure->page_frontier = malloc(bytes);
+        if (!failure->page_frontier)
+            return no_memory();
+        memcpy(failure->page_frontier, object->page_frontier, bytes);
+    }
+    return true;
 }
 
 static bool walk_syncs(struct state *state)
@@ -273,6 +312,11 @@ static bool walk_syncs(struct state *state)
             }
             break;
         case TRACE_SYNC:
+            if (rec->flags & TRACE_FAILED) {
+                if (!sync_failed(state, object, rec))
+                    return false;
+                break;
+            }
             if (rec->offset == 0 && rec->length >= object->extent)
                 sync_whole(object, frontier);
             else if (!sync_range(state, object, rec->offset, rec->length, frontier))
@@ -622,6 +666,57 @@ static uint64_t page_cut(const struct state *state, uint32_t file, uint64_t page
     return cut;
 }
 
+static bool given_up(const struct object *object, uint64_t number, uint64_t page, uint64_t offset)
+{
+    for (const struct failure *failure = object->failures; failure; failure = failure->before) {
+        uint64_t from = failure->from;
+
+        if (failure->page_frontier)
+            from = most(from, failure->page_frontier[page]);
+        if (number >= from && number < failure->to && offset >= failure->offset && offset < failure->end &&
+            object->touched_last[page] <= failure->to)
+            return true;
+    }
+    return false;
+}
+
+static bool survives(const struct state *state, uint32_t file, uint64_t number, uint64_t offset)
+{
+    const struct object *object = &state->objects[file];
+    uint64_t             page = offset / state->profile->page_bytes;
+
+    return number < page_cut(state, file, page) && !(object->failures && given_up(object, number, page, offset));
+}
+
+/* Which pages became dirty again after a failed sync, and were written then. */
+static bool walk_touches(struct state *state)
+{
+    const struct trace_record *rec = trace_first(state->trace);
+    uint32_t                   unit = state->profile->page_bytes;
+    bool                       any = false;
+
+    for (uint32_t file = TRACE_ROOT; file < state->object_count; file++) {
+        struct object *object = &state->objects[file];
+
+        any |= object->failures != NULL;
+        if (object->failures)
+            object->touched_last = calloc(page_count(state, object), sizeof *object->touched_last);
+        if (object->failures && !object->touched_last)
+            return no_memory();
+    }
+    for (uint64_t number = 0; any && rec && number < state->upto; number++, rec = trace_next(state->trace, rec)) {
+        struct object *object = &state->objects[rec->kind == TRACE_WRITE ? rec->file : 0];
+
+        if (!object->touched_last || rec->length == 0)
+            continue;
+        for (uint64_t page = rec->offset / unit; page <= (rec->offset + rec->length - 1) / unit; page++) {
+            if (number < page_cut(state, rec->file, page))
+                object->touched_last[page] = (uint32_t)number + 1;
+        }
+    }
+    return true;
+}
+
 /* Applies the pages of one change that survive.  Returns the end of the last of them, 0 when there was none. */
 static uint64_t put_pages(struct state *state, uint32_t file, uint64_t number, uint64_t offset,
                           const unsigned char *data, uint64_t length)
@@ -630,7 +725,7 @@ static uint64_t put_pages(struct state *state, uint32_t file, uint64_t number, u
     uint32_t       unit = state->profile->page_bytes;
     uint64_t       end = offset + length, kept_end = 0;
 
-    if (!object->page_frontier && state->profile->data != DISK_CHOSEN) {
+    if (!object->page_frontier && !object->failures && state->profile->data != DISK_CHOSEN) {
         if (number >= page_cut(state, file, 0))
             return 0;
         put(state, object, offset, data, length);
@@ -639,7 +734,7 @@ static uint64_t put_pages(struct state *state, uint32_t file, uint64_t number, u
     for (uint64_t at = offset; at < end;) {
         uint64_t page_end = least((at / unit + 1) * unit, end);
 
-        if (number < page_cut(state, file, at / unit)) {
+        if (survives(state, file, number, at)) {
             put(state, object, at, data ? data + (at - offset) : NULL, page_end - at);
             kept_end = page_end;
         }
@@ -715,6 +810,8 @@ static bool walk_bytes(struct state *state, uint64_t cut_bytes)
         object->size_cut = state->search != SEARCH_FREE ? single_cut(state, file == state->single_file, frontier)
                                                         : choose(state, state->profile->size, frontier, DICE_SIZE, file);
     }
+    if (!walk_touches(state))
+        return false;
     for (; rec && number < state->upto; number++, rec = trace_next(state->trace, rec)) {
         if (is_bytes(rec->kind) && state->objects[rec->file].links > 0 && !apply(state, rec, number, rec->length))
             return false;
@@ -776,13 +873,20 @@ void state_free(struct state *state)
         return;
     for (uint32_t file = 0; state->objects && file < state->object_count; file++) {
         struct object *object = &state->objects[file];
-        uint32_t       unit = state->profile->page_bytes;
 
         if (object->data)
             munmap(object->data, object->extent);
         if (object->page_frontier)
-            munmap(object->page_frontier, (object->extent + unit - 1) / unit * sizeof *object->page_frontier);
+            munmap(object->page_frontier, page_count(state, object) * sizeof *object->page_frontier);
         free(object->touched);
+        free(object->touched_last);
+        while (object->failures) {
+            struct failure *failure = object->failures;
+
+            object->failures = failure->before;
+            free(failure->page_frontier);
+            free(failure);
+        }
     }
     free(state->objects);
     free(state->slots);

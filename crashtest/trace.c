@@ -248,7 +248,7 @@ static void print_record(FILE *out, const struct names *names, const struct trac
     fputs(rec->flags & TRACE_PARTIAL ? ", cut short" : "", out);
     fputs(rec->flags & TRACE_BASE ? ", there at the start" : "", out);
     fputs(rec->flags & TRACE_TRAPPED ? ", trapped" : "", out);
-    fputs(rec->flags & TRACE_FAILED ? ", made to fail" : "", out);
+    fputs(rec->flags & TRACE_FAILED ? ", failed" : "", out);
 }
 
 void trace_print(FILE *out, const struct trace *trace, uint64_t from, uint64_t to)

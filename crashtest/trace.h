@@ -48,7 +48,7 @@ enum trace_flag {
     TRACE_PARTIAL = 1u << 3, /* a write that the recorder cut short */
     TRACE_DATA    = 1u << 4, /* fdatasync */
     TRACE_TRAPPED = 1u << 5, /* passed libc's symbols by (stdio, raw system calls); the guard caught it */
-    TRACE_FAILED  = 1u << 6, /* a note: the recorder made this call fail */
+    TRACE_FAILED  = 1u << 6, /* a note: the recorder made this call fail; a sync: it failed, and its pages passed for clean */
     TRACE_ZEROS   = 1u << 7  /* a write of nothing but zeros: there is no payload */
 };
 

@@ -980,6 +980,26 @@ TEST(a_call_that_is_made_to_fail_did_nothing)
     assert_int_equal(trace->failed, 1);
 }
 
+static void do_retried(void)
+{
+    int fd = opened("x", O_RDWR);
+
+    wrote(fd, "new");
+    must(fsync(fd) == -1 && errno == EIO);
+    must(fsync(fd) == 0); /* as Linux says after a failure */
+}
+
+TEST(a_retried_sync_is_a_lie)
+{
+    BODY;
+    base_file("x", "old");
+    plan.act = RECORDER_FAIL;
+    plan.at = 2;
+    plan.error_number = EIO;
+    live(do_retried);
+    holds("x", "old");
+}
+
 static void do_short(void)
 {
     int     fd = opened("x", O_WRONLY | O_CREAT);
@@ -1255,6 +1275,7 @@ int main(int argc, char **argv)
         T(a_count_alone_kills_at_the_same_call),
         T(a_kill_inside_a_write_leaves_a_part_of_it),
         T(a_call_that_is_made_to_fail_did_nothing),
+        T(a_retried_sync_is_a_lie),
         T(a_write_that_is_cut_short_says_so),
         T(a_full_trace_ends_the_life_and_says_so),
         T(what_another_process_changes_is_counted_as_an_escape),

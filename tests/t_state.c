@@ -356,6 +356,32 @@ TEST(a_later_change_of_the_new_name_implies_the_rename)
     assert_int_equal(bytes_of("d/b"), -1);
 }
 
+TEST(what_a_failed_sync_gave_up_no_later_sync_brings_back)
+{
+    BODY;
+    uint32_t id = add_file("x");
+    add_sync(TRACE_ROOT);
+    add_write(id, 0, 'a', PAGE);
+    add_sync(id);
+    add_write(id, PAGE, 'b', PAGE);
+    add_write(id, 2 * PAGE, 'c', PAGE);
+    add(TRACE_SYNC, id, 0, UINT64_MAX, TRACE_FAILED);
+    add_write(id, 2 * PAGE + 5, 'd', 1); /* this page is dirty again, and goes as a whole */
+    add_write(id, 3 * PAGE, 'e', PAGE);
+    add_sync(id);
+    build("drop-unsynced", 0);
+    assert_int_equal(bytes_of("x"), 4 * PAGE);
+    assert_int_equal(byte_at("x", 0), 'a');
+    assert_int_equal(byte_at("x", PAGE), 0);
+    assert_int_equal(byte_at("x", 2 * PAGE), 'c');
+    assert_int_equal(byte_at("x", 2 * PAGE + 5), 'd');
+    assert_int_equal(byte_at("x", 3 * PAGE), 'e');
+    build("data-first", 0);
+    assert_int_equal(byte_at("x", PAGE), 0);
+    build("kill", 0); /* the cache still has it */
+    assert_int_equal(byte_at("x", PAGE), 'b');
+}
+
 /* ---- Prefixes, cuts, hashes. ---- */
 
 TEST(a_cut_write_survives_a_kill_in_part)
@@ -593,6 +619,7 @@ int main(void)
         T(on_ext4_a_size_never_runs_ahead_of_its_last_page),
         T(a_later_change_of_a_name_implies_the_earlier_ones),
         T(a_later_change_of_the_new_name_implies_the_rename),
+        T(what_a_failed_sync_gave_up_no_later_sync_brings_back),
         T(low_seeds_lose_and_keep_each_pending_thing_alone),
         T(a_cut_write_survives_a_kill_in_part),
         T(equal_states_have_equal_hashes_and_others_do_not),

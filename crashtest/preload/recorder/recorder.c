@@ -787,23 +787,25 @@ static long sync_ranges(const struct call *call, enum trace_kind kind, unsigned 
     uint64_t   covers;
     long       result;
 
-    if (order == ORDER_REFUSE)
-        return refuse(flags & TRACE_MAPPED ? "msync" : "fsync");
     if (kind == TRACE_SYNC_ALL)
         look_at_all();
     for (unsigned i = 0; i < ranges->count; i++)
         look_at(ranges->of[i].file);
     covers = record_trace()->count;
-    leave();
-    result = plan.flags & RECORDER_SKIP_SYNC ? 0 : pass(call);
-    sync_wait();
-    enter();
-    if (result == 0) {
-        if (kind == TRACE_SYNC_ALL)
-            record_sync(kind, 0, call->flags | flags, covers, 0, UINT64_MAX);
-        for (unsigned i = 0; i < ranges->count; i++)
-            record_sync(kind, ranges->of[i].file, call->flags | flags, covers, ranges->of[i].offset, ranges->of[i].bytes);
+    if (order == ORDER_REFUSE) {
+        result = refuse(flags & TRACE_MAPPED ? "msync" : "fsync");
+    } else {
+        leave();
+        result = plan.flags & RECORDER_SKIP_SYNC ? 0 : pass(call);
+        sync_wait();
+        enter();
     }
+    if (result < 0)
+        flags |= TRACE_FAILED;
+    if (result == 0 && kind == TRACE_SYNC_ALL)
+        record_sync(kind, 0, call->flags | flags, covers, 0, UINT64_MAX);
+    for (unsigned i = 0; i < ranges->count; i++)
+        record_sync(kind, ranges->of[i].file, call->flags | flags, covers, ranges->of[i].offset, ranges->of[i].bytes);
     finish(order);
     return result;
 }
