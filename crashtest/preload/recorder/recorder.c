@@ -155,7 +155,7 @@ static struct entry entry_at(long dirfd, const char *path)
     struct entry entry = {0};
     size_t       end, start;
     struct stat  st;
-    char         parent[PATH_MAX];
+    static char  parent[PATH_MAX]; /* under the lock, and threads may have small stacks */
 
     if (!path)
         return entry;
@@ -372,8 +372,8 @@ static void gather(unsigned char *out, const struct iovec *iov, uint64_t bytes)
 /* The kernel's side of a write of the first `bytes` bytes. */
 static long write_some(struct call call, const struct iovec *iov, uint64_t bytes)
 {
-    struct iovec cut[IOV_MAX];
-    long         n = 0;
+    static struct iovec cut[IOV_MAX]; /* under the lock, and threads may have small stacks */
+    long                n = 0;
 
     if (call.number == SYS_write || call.number == SYS_pwrite64) {
         call.arg[2] = (long)bytes;
