@@ -24,6 +24,10 @@
 #include "crashtest/tree.h"
 #include "results/facts.h"
 #include "results/result.h"
+#include "workloads/workload.h"
+
+/* A workload of the bench has millions; a crash test wants them to meet. */
+#define WORKLOAD_KEYS 256
 
 struct request {
     const char     *engine, *mode, *profile, *workload, *durability, *replay, *dir, *out;
@@ -54,6 +58,42 @@ static bool set_options(const struct kv_engine *engine, const struct arg_list *s
         if (kv_config_set(engine, config, name, equals + 1) != KV_OK)
             return false;
     }
+    return true;
+}
+
+/*
+ * What lives do.  "churn" is made for crashes: everything that an engine offers, on few keys, in all sizes.  Of a workload of
+ * the bench its mix, number of keys, threads and largest value are taken; keys are chosen as in churn, and stay few.
+ */
+static bool set_workload(const struct request *request, struct campaign_settings *settings)
+{
+    struct workload workload;
+    const double   *mix;
+
+    settings->mix     = (struct life_mix){.put = 50, .del = 14, .batch = 8, .modify = 8, .read = 12, .read_many = 3, .sync = 2,
+                                          .compact = 0.2};
+    settings->threads = request->threads ? (uint32_t)request->threads : 6;
+    settings->keys    = request->keys ? (uint32_t)request->keys : 64;
+    settings->value_bytes_max = request->value_bytes ? (uint32_t)request->value_bytes : 40 << 10;
+    if (strcmp(request->workload, "churn") == 0)
+        return true;
+    if (!workload_load(&workload, request->workload) || !workload_check(&workload))
+        return false;
+    mix = workload.phases[0].mix;
+    settings->mix = (struct life_mix){.del = mix[OP_DELETE], .modify = mix[OP_RMW], .sync = 0.02,
+                                      .read = mix[OP_READ] + mix[OP_SCAN] + mix[OP_MISS]};
+    *(workload.batch_writes > 1 ? &settings->mix.batch : &settings->mix.put) = mix[OP_UPDATE] + mix[OP_INSERT];
+    if (settings->mix.put + settings->mix.del + settings->mix.batch + settings->mix.modify <= 0) {
+        fail_set("\"%s\" writes nothing, so a crash has nothing to lose; write churn, or one that writes", request->workload);
+        return false;
+    }
+    if (!request->threads)
+        settings->threads = workload.threads < HISTORY_SESSIONS_MAX ? workload.threads : HISTORY_SESSIONS_MAX;
+    if (!request->keys)
+        settings->keys = workload.records < 2 ? 2 : workload.records < WORKLOAD_KEYS ? (uint32_t)workload.records : WORKLOAD_KEYS;
+    if (!request->value_bytes)
+        settings->value_bytes_max = workload.value_bytes_max < 24 ? 24 : workload.value_bytes_max < (16 << 20)
+                                                                            ? workload.value_bytes_max : 16 << 20;
     return true;
 }
 
@@ -264,8 +304,6 @@ static int check(const struct request *request, struct campaign_settings *settin
     }
     if (!request->engine)
         return args_wrong(&command, "which engine? write --engine NAME; \"assay engines\" lists them");
-    if (strcmp(request->workload, "churn") != 0)
-        return args_wrong(&command, "there is no crash workload \"%s\"; write --workload churn", request->workload);
     if (kv_engine_find(request->engine, &settings->engine) != KV_OK)
         return args_wrong(&command, "%s", fail_text());
     if (!(settings->engine->can & KV_DURABLE))
@@ -279,15 +317,17 @@ static int check(const struct request *request, struct campaign_settings *settin
         return args_wrong(&command, "engine %s does not offer durability %s; \"assay engines %s\" lists its tiers",
                           settings->engine->name, kv_durability_text(settings->config.durability, tier),
                           settings->engine->name);
-    if (request->threads < 1 || request->threads > HISTORY_SESSIONS_MAX)
+    if (request->threads > HISTORY_SESSIONS_MAX)
         return args_wrong(&command, "--threads %" PRIu64 " is out of range; write 1 to %d", request->threads,
                           HISTORY_SESSIONS_MAX);
-    if (request->keys < 2 || request->keys > KEYSPACE_MAX)
+    if (request->keys == 1 || request->keys > KEYSPACE_MAX)
         return args_wrong(&command, "--keys %" PRIu64 " is out of range; write 2 to %d", request->keys, KEYSPACE_MAX);
     if (request->ops < 1 || request->ops > 1000000)
         return args_wrong(&command, "--ops %" PRIu64 " is out of range; write 1 to 1M", request->ops);
-    if (request->value_bytes < 24 || request->value_bytes > (16 << 20))
+    if (request->value_bytes && (request->value_bytes < 24 || request->value_bytes > (16 << 20)))
         return args_wrong(&command, "--value-bytes is out of range; write 24 to 16M");
+    if (!set_workload(request, settings))
+        return args_wrong(&command, "--workload: %s", fail_text());
     if (request->timeout_ns == 0)
         return args_wrong(&command, "--timeout must be longer than nothing");
     return -1;
@@ -318,12 +358,8 @@ static int run(const struct request *request, int argc, char **argv)
     if (request->out && !outfile_open(&file, request->out))
         return args_wrong(&command, "%s", fail_text());
     settings.engine_text     = lasting_name(request->engine, name);
-    settings.mix             = (struct life_mix){.put = 50, .del = 14, .batch = 8, .modify = 8, .read = 12, .read_many = 3,
-                                                 .sync = 2, .compact = 0.2};
-    settings.threads         = (uint32_t)request->threads;
-    settings.keys            = (uint32_t)request->keys;
-    settings.value_bytes_max = request->value_bytes < settings.engine->value_bytes_max ? (uint32_t)request->value_bytes
-                                                                                      : settings.engine->value_bytes_max;
+    if (settings.value_bytes_max > settings.engine->value_bytes_max)
+        settings.value_bytes_max = settings.engine->value_bytes_max;
     settings.ops             = (uint32_t)request->ops;
     settings.states          = request->states;
     settings.run_ns          = request->run_ns;
@@ -377,12 +413,12 @@ out:
 int command_crash(int argc, char **argv)
 {
     struct request request = {.mode = "kill", .workload = "churn", .durability = "process", .dir = "assay-crash", .ops = 260,
-                              .threads = 6, .keys = 64, .value_bytes = 40 << 10, .seed = 1, .timeout_ns = 20 * NS_PER_S};
+                              .seed = 1, .timeout_ns = 20 * NS_PER_S};
     const struct arg options[] = {
         {"engine", ARG_TEXT, &request.engine, "NAME", "which engine; a plug-in by its path", NULL},
         {"mode", ARG_TEXT, &request.mode, "MODE", "kill (the process dies) or power (the machine does)", NULL},
         {"profile", ARG_TEXT, &request.profile, "P", "power: how the disk behaves (drop-unsynced); any other word lists them", NULL},
-        {"workload", ARG_TEXT, &request.workload, "W", "what lives do (churn)", NULL},
+        {"workload", ARG_TEXT, &request.workload, "W", "what lives do: churn, made for crashes (the default), or the mix of a workload of the bench", NULL},
         {"ops", ARG_COUNT, &request.ops, "N", "a life ends after up to so many acknowledged writes (260)", NULL},
         {"states", ARG_COUNT, &request.states, "N", "so many crash states, for kills one a life (500, unless --seconds is given)", NULL},
         {"seconds", ARG_TIME, &request.run_ns, "S", "as many lives as fit into that time", NULL},
