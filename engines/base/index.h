@@ -21,7 +21,8 @@
  *             by index_cut_next, or, if a writer comes by earlier, by that writer, before it changes anything.
  *
  * The bucket is FASTER's; going in hash order, which survives growth, is Redis's scan cursor with the bits the other
- * way round.  All functions but open, close, cut_begin and the figures must be called inside the epoch.
+ * way round.  All functions must be called inside the epoch, but open, close, check, the figures, and of the cut
+ * begin, early and free; and where nobody else has the index, as at its end, there is no need of one.
  */
 #ifndef ASSAY_ENGINES_BASE_INDEX_H
 #define ASSAY_ENGINES_BASE_INDEX_H
