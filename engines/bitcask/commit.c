@@ -8,7 +8,8 @@
  *   4  it points the keydir at the new records, in the order of the log, and wakes its followers
  *
  * So nobody ever reads what is not on the disk.  Step 4 of a group begins before the next leader has the lead and ends
- * before that one's step 4: `turn` is taken before the lead is handed on.
+ * before that one's step 4: `turn` is taken before the lead is handed on.  It is also taken before the log grows by the
+ * group, and so before its segment can be sealed: a merge that has held it since finds all of the segment in the keydir.
  * A group starts with a MARK: all groups before it were durable when it was written.
  */
 #include "engines/bitcask/commit.h"
@@ -31,6 +32,12 @@ void commit_close(struct bitcask *store)
     pthread_mutex_destroy(&store->commit.turn);
     buf_free(&store->commit.bytes);
     buf_free(&store->commit.hashes);
+}
+
+void commit_wait_applied(struct bitcask *store)
+{
+    pthread_mutex_lock(&store->commit.turn);
+    pthread_mutex_unlock(&store->commit.turn);
 }
 
 kv_status commit_request_open(struct commit_request **out)
@@ -300,9 +307,9 @@ static void lead(struct bitcask_session *session, struct commit_request *leader)
         status = write_group(&group);
     for (struct commit_request *request = group.first; request; request = request->next)
         request->status = status;
+    pthread_mutex_lock(&store->commit.turn); /* before the log grows: see commit_wait_applied */
     if (status == KV_OK)
         advance(&group);
-    pthread_mutex_lock(&store->commit.turn);
     hand_over(store);
     if (status == KV_OK)
         apply(&group);

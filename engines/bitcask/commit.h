@@ -26,6 +26,9 @@ struct commit_request {
 kv_status commit_open(struct bitcask *store);
 void commit_close(struct bitcask *store);
 
+/* Returns when the keydir knows of every record that was in a sealed segment at the call. */
+void commit_wait_applied(struct bitcask *store);
+
 MUST_USE kv_status commit_request_open(struct commit_request **out);
 void commit_request_close(struct commit_request *request); /* NULL is fine */
 

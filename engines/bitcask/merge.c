@@ -17,6 +17,7 @@
 #include <stdlib.h>
 #include <sys/random.h>
 
+#include "engines/bitcask/commit.h"
 #include "engines/bitcask/hint.h"
 #include "engines/bitcask/merge_pick.h"
 #include "engines/bitcask/store.h"
@@ -464,12 +465,33 @@ static void discard(struct merge *merge)
     fail_set("%s", said);
 }
 
+static void nothing(void *context, void *pointer)
+{
+    (void)context, (void)pointer;
+}
+
+/*
+ * A record is in the log a moment before the keydir points at it, and its segment may have been sealed in between: it
+ * would look dead.  Who writes through the mapping is inside the epoch from one to the other, and groups are applied in
+ * turns.
+ */
+static kv_status wait_for_writers(struct bitcask *store, struct epoch_slot *slot)
+{
+    commit_wait_applied(store);
+    TRY(epoch_reserve(slot, 1));
+    epoch_retire(slot, store, 0, nothing, NULL);
+    epoch_collect(slot, true);
+    return KV_OK;
+}
+
 kv_status merge_run(struct bitcask *store, struct epoch_slot *slot, struct segment **inputs, size_t count_of)
 {
     struct merge merge = {.store = store, .slot = slot, .inputs = inputs, .count = count_of, .file = FILE_CLOSED};
     bool         placing = false;
-    kv_status    status = begin_output(&merge);
+    kv_status    status = wait_for_writers(store, slot);
 
+    if (status == KV_OK)
+        status = begin_output(&merge);
     if (status == KV_OK)
         status = find_needed_burials(&merge);
     for (size_t i = 0; status == KV_OK && i < count_of; i++)
