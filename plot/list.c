@@ -1,5 +1,6 @@
 #include "plot/list.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -49,7 +50,8 @@ void list_tick_text(struct list *list, const char *text)
 
 void list_number(struct list *list, double number)
 {
-    add(list, text_of("%.17g", number));
+    /* gnuplot knows no infinity; what is as large as this is no measurement. */
+    add(list, text_of("%.17g", isnan(number) ? 0 : fmin(fmax(number, -1e100), 1e100)));
 }
 
 /* gnuplot knows no empty array: it gets one element that no panel asks for. */
