@@ -57,7 +57,7 @@ static json_t *engine_of(const json_t *root, const char *name)
 /* False with fail_set(): the two files did not do the same work. */
 static bool same_work(const char *a_path, const json_t *a, const char *b_path, const json_t *b)
 {
-    static const char *const settings[] = {"durability", "memory_bytes", "cold", "threads", "batch", "baseline"};
+    static const char *const settings[] = {"durability", "load_durability", "memory_bytes", "cold", "threads", "batch", "baseline"};
     static const char *const fields[]   = {"engine", "version", "tier", "options"};
     const json_t *a_settings = json_object_get(a, "settings"), *b_settings = json_object_get(b, "settings");
     const char   *field      = difference(json_object_get(a, "workload"), json_object_get(b, "workload"));

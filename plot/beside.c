@@ -66,7 +66,7 @@ void beside_limits(FILE *html, const struct model *model, const json_t *root)
     double      p50_ns, p99_ns, fold_ns = number_at(json_object_get(root, "harness"), "fold_ns_per_100_bytes");
     struct step run = {"run", ""};
     char        text[TEXT_NUMBER_MAX], more[TEXT_NUMBER_MAX];
-    json_t     *engine;
+    json_t     *engine, *idle = json_object_get(json_object_get(root, "harness"), "idle");
     size_t      e;
 
     if (!json_is_object(calibration))
@@ -80,7 +80,11 @@ void beside_limits(FILE *html, const struct model *model, const json_t *root)
         fprintf(html, "<tr><td>%s</td><td class=\"n\">%s</td></tr>", quantities[i].label,
                 text_number(text, quantities[i].kind, value));
     }
-    json_array_foreach(json_object_get(root, "engines"), e, engine) {
+    if (json_is_object(idle))
+        fprintf(html, "<tr><td>the harness alone, an operation: in the stamps, all in</td><td class=\"n\">%s, %s</td></tr>",
+                text_number(text, TEXT_NS, number_at(idle, "engine_ns_per_op")),
+                text_number(more, TEXT_NS, number_at(idle, "all_in_ns_per_op")));
+    json_array_foreach(json_is_object(idle) ? NULL : json_object_get(root, "engines"), e, engine) {
         struct spread own = gather_spread(root, text_at(engine, "name"), run, "engine_ns_per_op");
         struct spread all = gather_spread(root, text_at(engine, "name"), run, "all_in_ns_per_op");
 

@@ -96,7 +96,8 @@ static void throughput_panels(struct bars *bars, const struct model *model, cons
             count    = 1;
         }
         for (size_t s = 0; s < count; s++) {
-            char   *phase = gather_step_text(steps[s]), *title = text_of("%s — %s", experiment->label, phase);
+            char   *phase = gather_place(experiment->root, steps[s]);
+            char   *title = text_of("%s — %s", experiment->label, phase);
             json_t *engine;
             size_t  i;
 
@@ -200,7 +201,7 @@ static void quantity_panel(struct bars *bars, const struct model *model, const s
     json_t *engines = json_object_get(experiment->root, "engines"), *engine;
     bool    any = false, above_zero = false, worth = false;
     double  floor_value = quantity->kind == TEXT_BYTES ? 1 : quantity->kind == TEXT_NS ? 0.1 : 0.001;
-    char   *phase = step.name ? gather_step_text(step) : text_of("%s", "whole cell");
+    char   *phase = step.name ? gather_place(experiment->root, step) : text_of("%s", "whole cell");
     char   *title = step.name ? text_of("%s — %s", phase, quantity->metric) : text_of("%s", quantity->metric);
     size_t  i;
 
@@ -631,7 +632,7 @@ void figures_headline(struct table *table, const struct model *model)
         if (count == 0)
             steps[count++] = (struct step){"run", ""};
         for (size_t s = 0; s < count; s++) {
-            char *phase = gather_step_text(steps[s]);
+            char *phase = gather_place(experiment->root, steps[s]);
 
             json_array_foreach(json_object_get(experiment->root, "engines"), i, engine) {
                 const char   *name   = text_at(engine, "name");

@@ -99,6 +99,19 @@ struct spread gather_spread(const json_t *root, const char *engine, struct step 
     return spread;
 }
 
+char *gather_place(const json_t *root, struct step step)
+{
+    json_t     *settings = json_object_get(root, "settings");
+    const char *tier     = text_at(settings, "load_durability");
+    char       *text     = gather_step_text(step), *longer;
+
+    if (strcmp(step.name, "load") != 0 || !*tier || strcmp(tier, text_at(settings, "durability")) == 0)
+        return text;
+    longer = text_of("%s (tier %s)", text, tier);
+    free(text);
+    return longer;
+}
+
 char *gather_status(const json_t *root, const char *engine)
 {
     const char *worst = "", *reason = "";

@@ -34,8 +34,10 @@ json_t *gather_phase(const json_t *cell, struct step step);
 /* The different phases whose name is one of `names` (NULL-terminated), by name, then in the order of their appearance;
  * out has room for GATHER_STEPS_MAX.  Returns how many. */
 size_t gather_steps(const json_t *root, const char *const *names, struct step *out);
-/* "run", "run: read"; malloc'd, as the next four. */
+/* "run", "run: read"; malloc'd, as the next five. */
 char *gather_step_text(struct step step);
+/* The same, with the tier of a load that was not that of the run: "load (tier process)". */
+char *gather_place(const json_t *root, struct step step);
 /* "ok", "2 of 3 rounds ok; failed: lost a key", "refused: no such tier". */
 char *gather_status(const json_t *root, const char *engine);
 /* "bitcask", or "memory (volatile)" where the tier is not the one that the setting names. */
