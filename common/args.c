@@ -24,16 +24,42 @@ int args_wrong(const struct arg_command *command, const char *format, ...)
     return 2;
 }
 
+/* Names only, as many on a line as fit. */
+static void print_brief(const struct arg_command *command)
+{
+    int column = 0;
+
+    if (!command->brief)
+        return;
+    printf("\n%s\n", command->brief);
+    for (const struct arg *option = command->options; option->name; option++) {
+        int bytes = (int)strlen(option->name) + 4;
+
+        if (!option->brief)
+            continue;
+        if (column + bytes > 100) {
+            putchar('\n');
+            column = 0;
+        }
+        column += printf("  --%s", option->name);
+    }
+    putchar('\n');
+}
+
 static void print_help(const struct arg_command *command)
 {
     printf("%s %s\n\n%s\n\n", command->name, command->usage, command->summary);
     for (const struct arg *option = command->options; option->name; option++) {
         char left[64];
 
+        if (option->brief)
+            continue;
+
         snprintf(left, sizeof left, "--%s%s%s", option->name, option->metavar ? " " : "",
                  option->metavar ? option->metavar : "");
         printf("  %-28s %s\n", left, option->help);
     }
+    print_brief(command);
     if (command->examples)
         printf("\nExamples\n%s", command->examples);
 }

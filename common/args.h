@@ -36,6 +36,7 @@ struct arg {
     const char   *metavar; /* NULL for flags */
     const char   *help;
     bool         *given;   /* set when the option was given; may be NULL */
+    bool          brief;   /* --help gives its name only, under the command's `brief` line */
 };
 
 struct arg_command {
@@ -44,6 +45,7 @@ struct arg_command {
     const char       *summary;
     const struct arg *options;  /* NULL-name terminated */
     const char       *examples; /* whole lines */
+    const char       *brief;    /* what stands above the options that --help gives by name only */
 };
 
 /* Positional arguments go to *rest (NULL: none are allowed).  Returns -1 to go on, else the exit code: 0 after --help,

@@ -948,12 +948,15 @@ int command_bench(int argc, char **argv)
     };
     size_t rows = OWN_OPTIONS;
     const struct arg_command command = {"assay bench", usage, "Measures engines under one workload and writes a result.",
-                                        options, examples};
+                                        options, examples,
+                                        "Every field of the workload is an option too; `assay workloads --help` explains each:"};
     const char *count = getenv(COUNT_VARIABLE);
     bool        force = false;
     int         code;
 
     rows += workload_option_rows(&bench.options, options + rows, except);
+    for (size_t row = OWN_OPTIONS; row < rows; row++)
+        options[row].brief = true;
     options[rows++] = (struct arg){"force", ARG_FLAG, &force, NULL, "also where a synced tier means nothing", NULL};
     bench.argv = calloc((size_t)argc + 2, sizeof *bench.argv);
     if (!bench.argv)
