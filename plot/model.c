@@ -360,6 +360,20 @@ static void add_embedded(struct evidence *evidence, const char *mode, const char
                      power ? "states" : "lives");
 }
 
+static bool is_embedded(const json_t *verified, const char *run_id)
+{
+    const char *profile;
+    json_t     *verdict;
+
+    if (strcmp(text_at(json_object_get(verified, "kill"), "run_id"), run_id) == 0)
+        return true;
+    json_object_foreach(json_object_get(verified, "power"), profile, verdict) {
+        if (strcmp(text_at(verdict, "run_id"), run_id) == 0)
+            return true;
+    }
+    return false;
+}
+
 enum badge model_badge(const struct model *model, const json_t *root, const json_t *engine, char **why)
 {
     struct evidence evidence = {.why = text_of("%s", "")};
@@ -379,7 +393,8 @@ enum badge model_badge(const struct model *model, const json_t *root, const json
     for (size_t i = 0; i < model->crash_count; i++) {
         const struct crash *crash = &model->crashes[i];
 
-        if ((crash->held > 0 || crash->broken > 0) &&
+        /* The result may have been written with this very run at hand. */
+        if ((crash->held > 0 || crash->broken > 0) && !is_embedded(verified, text_at(crash->root, "run_id")) &&
             same_engine(root, engine, crash->root, json_object_get(crash->root, "engine")))
             add_evidence(&evidence, text_at(crash->root, "mode"), text_at(crash->root, "profile"), crash->broken == 0,
                          crash->tried, crash->tried_word);
