@@ -96,7 +96,7 @@ static const char usage[] = "--engine A,B --workload W [options]";
 static const char examples[] =
     "  assay bench --engine memory,bitcask --workload ycsb-a --out r.json\n"
     "  assay bench --engine bitcask --workload uniform --records 10M --seconds 30 --threads 2 --durability commit\n"
-    "  assay bench --engine a=bitcask,b=bitcask --set b.segment-bytes=64M --workload ycsb-a --rounds 10\n"
+    "  assay bench --engine a=bitcask,b=bitcask --set b.segment_bytes=16M --workload ycsb-a --rounds 10\n"
     "  assay bench --engine ./mine.so --workload ./mine.json --batch 64\n";
 
 /* Engines. */
@@ -770,8 +770,11 @@ static void print_row(const json_t *summary, const char *label, const char *phas
             cell_text(text[6], median_of(summary, label, "cell", NULL, "disk_bytes"), 'b'));
 }
 
+#define WARNINGS_SHOWN 6 /* of cells, on the terminal; the result has them all */
+
 static void print_table(struct bench *bench, const json_t *summary)
 {
+    size_t warning_count = 0;
     const struct workload *workload = &bench->workload;
     char                   tier[KV_DURABILITY_TEXT_MAX];
     json_t                *cell, *warning, *idle;
@@ -795,10 +798,15 @@ static void print_table(struct bench *bench, const json_t *summary)
             print_row(summary, label, "run", workload->phase_count > 1 ? workload->phases[j].name : NULL);
     }
     json_array_foreach(bench->cells, i, cell) {
-        json_array_foreach(json_object_get(cell, "warnings"), j, warning)
+        json_array_foreach(json_object_get(cell, "warnings"), j, warning) {
+            if (warning_count++ >= WARNINGS_SHOWN)
+                continue;
             fprintf(stderr, "warning: %s, round %d: %s\n", json_string_value(json_object_get(cell, "engine")),
                     (int)json_integer_value(json_object_get(cell, "round")) + 1, json_string_value(warning));
+        }
     }
+    if (warning_count > WARNINGS_SHOWN)
+        fprintf(stderr, "warning: and %zu more of the cells, in the result\n", warning_count - WARNINGS_SHOWN);
     json_array_foreach(json_object_get(bench->result, "warnings"), j, warning)
         fprintf(stderr, "warning: %s\n", json_string_value(warning));
 }
