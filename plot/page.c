@@ -63,9 +63,10 @@ static const char style[] =
     "details{margin:.5rem 0}summary{cursor:pointer;font-size:.9rem;color:#0b5cad}"
     ".files{font-size:.87rem}"
     "@media (max-width:40rem){body{padding:1.2rem .8rem 3rem}h1{font-size:1.5rem}th,td{padding:.25rem .45rem}}"
-    "@media print{body{max-width:none;padding:0;font-size:11px}nav,.files{display:none}figure,table,.warnings{break-inside:"
-    "avoid}figure>.scroll svg{min-width:0}details::details-content{content-visibility:visible;display:block}"
-    "h2{break-after:avoid}.scroll{overflow:visible}}";
+    "@media print{body{max-width:none;padding:0;font-size:11px}nav,.files{display:none}tr,figure>.scroll,.beside>div"
+    "{break-inside:avoid}h2,h3,.lead{break-after:avoid}figure>.scroll svg{min-width:0}.long{min-width:0}"
+    "th,td{padding:.2rem .45rem}.scroll{overflow:visible}"
+    "details::details-content{content-visibility:visible;display:block}}";
 
 static void text(FILE *html, const char *words)
 {
