@@ -52,6 +52,8 @@
 #define PAGE    4096u /* of memory here; the profile has its own */
 #define NOWHERE UINT32_MAX
 
+#define EXTENT_MAX (UINT64_C(1) << 34) /* of written bytes in one file; sizes may be larger */
+
 enum object_kind { OBJECT_NONE, OBJECT_FILE, OBJECT_DIRECTORY, OBJECT_SYMLINK };
 
 /* Changes from..to of a range of a file that a failed sync gave up. */
@@ -186,7 +188,7 @@ static bool is_name(unsigned kind)
     return kind <= TRACE_EXCHANGE;
 }
 
-static void walk_objects(struct state *state)
+static bool walk_objects(struct state *state)
 {
     const struct trace_record *rec = trace_first(state->trace);
 
@@ -217,9 +219,15 @@ static void walk_objects(struct state *state)
         }
         if (rec->kind == TRACE_WRITE)
             object->extent = most(object->extent, rec->offset + rec->length);
+        if (object->extent > EXTENT_MAX) {
+            fail_set("trace record %llu: a file of %llu bytes is too large for a crash state", (unsigned long long)number,
+                     (unsigned long long)object->extent);
+            return false;
+        }
         if (is_name(rec->kind))
             state->change_count++;
     }
+    return true;
 }
 
 /* ---- Second walk: syncs. ---- */
@@ -584,6 +592,14 @@ static int open_base(const struct state *state, const struct object *object)
     return fd;
 }
 
+/* The first page from `page` on, before `end`, that is not a hole; else `end`. */
+static uint64_t next_touched(const struct object *object, uint64_t page, uint64_t end)
+{
+    const unsigned char *found = page < end ? memchr(object->touched + page, 1, end - page) : NULL;
+
+    return found ? (uint64_t)(found - object->touched) : end;
+}
+
 static void touch(struct object *object, uint64_t offset, uint64_t length)
 {
     memset(object->touched + offset / PAGE, 1, (offset + length - 1) / PAGE - offset / PAGE + 1);
@@ -630,6 +646,18 @@ static bool load(const struct state *state, struct object *object)
     return ok;
 }
 
+/* What was never touched is zero already, and stays a hole. */
+static void put_zeros(struct object *object, uint64_t offset, uint64_t length)
+{
+    uint64_t end = offset + length, last = (end + PAGE - 1) / PAGE;
+
+    for (uint64_t page = offset / PAGE; (page = next_touched(object, page, last)) < last; page++) {
+        uint64_t from = most(offset, page * PAGE);
+
+        memset(object->data + from, 0, least(end, (page + 1) * PAGE) - from);
+    }
+}
+
 static void put(struct state *state, struct object *object, uint64_t offset, const unsigned char *data, uint64_t length)
 {
     if (!load(state, object)) {
@@ -637,14 +665,8 @@ static void put(struct state *state, struct object *object, uint64_t offset, con
     } else if (data) {
         memcpy(object->data + offset, data, length);
         touch(object, offset, length);
-    } else { /* zeros: what was never touched is zero already, and stays a hole */
-        for (uint64_t at = offset, end = offset + length; at < end;) {
-            uint64_t page_end = least((at / PAGE + 1) * PAGE, end);
-
-            if (object->touched[at / PAGE])
-                memset(object->data + at, 0, page_end - at);
-            at = page_end;
-        }
+    } else {
+        put_zeros(object, offset, length);
     }
 }
 
@@ -746,14 +768,8 @@ static uint64_t put_pages(struct state *state, uint32_t file, uint64_t number, u
 static void cut_off(struct object *object, uint64_t bytes)
 {
     if (object->data && bytes < object->extent) {
-        uint64_t first = (bytes + PAGE - 1) / PAGE;
-
-        memset(object->data + bytes, 0, least(first * PAGE, object->extent) - bytes);
-        for (uint64_t page = first; page * PAGE < object->extent; page++) {
-            if (object->touched[page])
-                memset(object->data + page * PAGE, 0, least(PAGE, object->extent - page * PAGE));
-            object->touched[page] = 0;
-        }
+        put_zeros(object, bytes, object->extent - bytes);
+        memset(object->touched + (bytes + PAGE - 1) / PAGE, 0, (object->extent + PAGE - 1) / PAGE - (bytes + PAGE - 1) / PAGE);
     }
 }
 
@@ -852,8 +868,7 @@ struct state *state_make(const struct trace *trace, uint64_t upto, uint64_t cut_
         no_memory();
         goto bad;
     }
-    walk_objects(state);
-    if (!walk_syncs(state) || !walk_names(state))
+    if (!walk_objects(state) || !walk_syncs(state) || !walk_names(state))
         goto bad;
     pick_single(state, seed);
     choose_names(state);
@@ -911,10 +926,10 @@ static void hash_object(const struct state *state, uint32_t file, XXH3_state_t *
             XXH3_64bits_update(hash, &file, sizeof file);
         return;
     }
-    for (uint64_t at = 0; at < visible; at += PAGE) {
-        uint64_t bytes = least(PAGE, visible - at);
+    for (uint64_t page = 0, last = (visible + PAGE - 1) / PAGE; (page = next_touched(object, page, last)) < last; page++) {
+        uint64_t at = page * PAGE, bytes = least(PAGE, visible - at);
 
-        if (object->touched[at / PAGE] && !all_zero(object->data + at, bytes)) {
+        if (!all_zero(object->data + at, bytes)) {
             XXH3_64bits_update(hash, &at, sizeof at);
             XXH3_64bits_update(hash, object->data + at, bytes);
         }
@@ -950,16 +965,16 @@ uint64_t state_hash(const struct state *state)
 
 static bool write_pages(const struct object *object, int fd)
 {
-    uint64_t visible = least(object->bytes, object->extent), at = 0;
+    uint64_t visible = least(object->bytes, object->extent), last = (visible + PAGE - 1) / PAGE;
 
     if (ftruncate(fd, (off_t)object->bytes) != 0)
         return false;
-    while (object->data && at < visible) {
-        uint64_t end = at;
+    for (uint64_t page = 0; object->data && (page = next_touched(object, page, last)) < last;) {
+        uint64_t at = page * PAGE, end;
 
-        while (end < visible && object->touched[end / PAGE])
-            end += PAGE;
-        end = least(end, visible);
+        while (page < last && object->touched[page])
+            page++;
+        end = least(page * PAGE, visible);
         while (at < end) {
             ssize_t n = pwrite(fd, object->data + at, end - at, (off_t)at);
 
@@ -967,7 +982,6 @@ static bool write_pages(const struct object *object, int fd)
                 return false;
             at += (uint64_t)n;
         }
-        at = (at / PAGE + 1) * PAGE;
     }
     return true;
 }

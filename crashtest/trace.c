@@ -111,6 +111,8 @@ static const char *record_fault(const struct trace_record *rec, uint64_t number,
         return "it covers what comes later";
     if (kind == TRACE_WRITE && rec->payload_bytes != (rec->flags & TRACE_ZEROS ? 0 : rec->length))
         return "its payload is not what was written";
+    if (kind == TRACE_WRITE && rec->length > INT32_MAX)
+        return "it is longer than a write can be";
     if (has_name(kind)) {
         uint64_t need = (uint64_t)rec->name_bytes + 1 + (has_name2(kind) ? (uint64_t)rec->name2_bytes + 1 : 0);
 
