@@ -166,7 +166,7 @@ test-plain: deps
 ## the tests of one sanitizer: make test-san SAN=thread
 test-san: deps
 	$(SUBMAKE) OPT=-O1 tests
-	tests/run.sh $(TEST:%=-k %) build-none $(BUILD)
+	tests/run.sh -s $(TEST:%=-k %) $(BUILD)
 
 ## look for inputs that break the file parsers, FUZZ_SECONDS each (libFuzzer, needs clang)
 FUZZ_SECONDS ?= 60

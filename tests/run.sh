@@ -1,20 +1,21 @@
 #!/usr/bin/env bash
 # run.sh -- runs the tests of one or more build folders and counts test functions.
 #
-#   tests/run.sh [-j N] [-k WORD] BUILD...
+#   tests/run.sh [-j N] [-k WORD] [-s] BUILD...
 #
 # The first folder is the plain build: it also gets the shell tests (layers.sh, t_*.sh).  Folders built with a sanitizer
-# get the C tests.  Every program speaks TAP; one that ends otherwise than its TAP says (a signal, a sanitizer's report,
+# get the C tests (-s: so does the first).  Every program speaks TAP; one that ends otherwise than its TAP says (a signal, a sanitizer's report,
 # a missing line) counts one failure more.  Exit 77 means that a privilege was missing: skipped, never passed.
 # -k runs only the programs with WORD in their name.  The last line is the count, alone; exit 1 when anything failed.
 set -u
 cd "$(dirname "$0")/.." || exit 1
 
-jobs=$(nproc) only=
-while getopts j:k: option; do
+jobs=$(nproc) only='' first=1
+while getopts j:k:s option; do
     case $option in
         j) jobs=$OPTARG ;;
         k) only=$OPTARG ;;
+        s) first=0 ;;
         *) exit 2 ;;
     esac
 done
@@ -77,7 +78,6 @@ report() {
 
 # The longest first would be best; the shell tests are, so they begin.
 list=()
-first=1
 for build in "$@"; do
     if [ $first = 1 ]; then
         for program in tests/layers.sh tests/t_*.sh; do
