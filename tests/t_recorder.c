@@ -1077,6 +1077,39 @@ TEST(what_another_process_changes_is_counted_as_an_escape)
     assert_true(trace->escapes > 0);
 }
 
+static void do_exec(void)
+{
+    pid_t pid = fork();
+    int   status;
+
+    if (pid == 0) {
+        execl("/bin/sh", "sh", "-c", "echo escaped > escaped", (char *)NULL);
+        _exit(0);
+    }
+    must(waitpid(pid, &status, 0) == pid);
+    must(WIFSIGNALED(status) && WTERMSIG(status) == SIGSYS);
+    must(access("escaped", F_OK) != 0);
+}
+
+TEST(a_program_that_is_run_cannot_pass_the_recorder_by)
+{
+    BODY;
+    live(do_exec);
+}
+
+static void do_io_uring(void)
+{
+    char parameters[120] = {0};
+
+    must(syscall(SYS_io_uring_setup, 8, parameters) == -1 && errno == ENOSYS);
+}
+
+TEST(io_uring_is_not_there_so_engines_fall_back)
+{
+    BODY;
+    live(do_io_uring);
+}
+
 /* ---- Threads. ---- */
 
 #define THREADS 4
@@ -1279,6 +1312,8 @@ int main(int argc, char **argv)
         T(a_write_that_is_cut_short_says_so),
         T(a_full_trace_ends_the_life_and_says_so),
         T(what_another_process_changes_is_counted_as_an_escape),
+        T(a_program_that_is_run_cannot_pass_the_recorder_by),
+        T(io_uring_is_not_there_so_engines_fall_back),
         T(threads_are_recorded_in_an_order_that_happened),
         T(a_thread_that_blocks_all_signals_is_seen_too),
         T(marks_stand_between_the_calls),

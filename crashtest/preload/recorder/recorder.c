@@ -51,7 +51,8 @@ void recorder_kill(void)
 static bool enter(void)
 {
     if (inside) {
-        __atomic_fetch_add(&record_trace()->unsupported, 1, __ATOMIC_RELAXED);
+        if (__atomic_fetch_add(&record_trace()->unsupported, 1, __ATOMIC_RELAXED) == 0)
+            strcpy(record_trace()->unsupported_call, "a call in a signal handler");
         return false;
     }
     pthread_mutex_lock(&lock);
