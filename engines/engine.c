@@ -272,22 +272,41 @@ void kv_session_close(struct kv_session *session)
 
 /* Calls. */
 
-static kv_status check_key(const struct kv_engine *engine, slice key)
+/* The sentences stand apart and cold, so that the wrappers below need no stack frame: they run for every call. */
+#define COLD __attribute__((cold, noinline))
+
+COLD static kv_status refuse_key(const struct kv_engine *engine, slice key)
 {
     if (key.size == 0)
         return kv_fail(KV_INVALID, "a key has at least 1 byte");
-    if (key.size > engine->key_bytes_max)
-        return kv_fail(KV_TOO_LARGE, "a key of %zu bytes; engine %s takes up to %" PRIu32, key.size, engine->name,
-                       engine->key_bytes_max);
-    return KV_OK;
+    return kv_fail(KV_TOO_LARGE, "a key of %zu bytes; engine %s takes up to %" PRIu32, key.size, engine->name,
+                   engine->key_bytes_max);
 }
 
-static kv_status check_value(const struct kv_engine *engine, slice value)
+COLD static kv_status refuse_value(const struct kv_engine *engine, slice value)
 {
-    if (value.size > engine->value_bytes_max)
-        return kv_fail(KV_TOO_LARGE, "a value of %zu bytes; engine %s takes up to %" PRIu32, value.size, engine->name,
-                       engine->value_bytes_max);
-    return KV_OK;
+    return kv_fail(KV_TOO_LARGE, "a value of %zu bytes; engine %s takes up to %" PRIu32, value.size, engine->name,
+                   engine->value_bytes_max);
+}
+
+static inline bool key_fits(const struct kv_engine *engine, slice key)
+{
+    return key.size - 1 < engine->key_bytes_max; /* one test for both ends: 0 - 1 is the largest number */
+}
+
+static inline bool value_fits(const struct kv_engine *engine, slice value)
+{
+    return value.size <= engine->value_bytes_max;
+}
+
+static inline kv_status check_key(const struct kv_engine *engine, slice key)
+{
+    return key_fits(engine, key) ? KV_OK : refuse_key(engine, key);
+}
+
+static inline kv_status check_value(const struct kv_engine *engine, slice value)
+{
+    return value_fits(engine, value) ? KV_OK : refuse_value(engine, value);
 }
 
 static kv_status unsupported(const struct kv_engine *engine, const char *call)
@@ -299,8 +318,10 @@ kv_status kv_put(struct kv_session *session, slice key, slice value)
 {
     const struct kv_engine *engine = session->store->engine;
 
-    TRY(check_key(engine, key));
-    TRY(check_value(engine, value));
+    if (!key_fits(engine, key))
+        return refuse_key(engine, key);
+    if (!value_fits(engine, value))
+        return refuse_value(engine, value);
     return engine->put(session, key, value);
 }
 
@@ -308,7 +329,8 @@ kv_status kv_get(struct kv_session *session, slice key, kv_visit *visit, void *a
 {
     const struct kv_engine *engine = session->store->engine;
 
-    TRY(check_key(engine, key));
+    if (!key_fits(engine, key))
+        return refuse_key(engine, key);
     return engine->get(session, key, visit, arg);
 }
 
@@ -316,7 +338,8 @@ kv_status kv_del(struct kv_session *session, slice key)
 {
     const struct kv_engine *engine = session->store->engine;
 
-    TRY(check_key(engine, key));
+    if (!key_fits(engine, key))
+        return refuse_key(engine, key);
     return engine->del(session, key);
 }
 

@@ -46,13 +46,35 @@ static void null_session_close(struct kv_session *base)
     free(session);
 }
 
+/* In pieces that do not overlap: a read of bytes that two stores wrote just before waits for both, and that wait would be taken
+ * for the harness's. */
+static void copy(char *to, const char *from, size_t left)
+{
+    for (; left >= 16; left -= 16, to += 16, from += 16)
+        memcpy(to, from, 16);
+    if (left & 8) {
+        memcpy(to, from, 8);
+        to += 8, from += 8;
+    }
+    if (left & 4) {
+        memcpy(to, from, 4);
+        to += 4, from += 4;
+    }
+    for (left &= 3; left; left--)
+        *to++ = *from++;
+}
+
 static kv_status null_put(struct kv_session *base, slice key, slice value)
 {
     struct null_session *session = (struct null_session *)base;
 
     (void)key;
     session->last.size = 0;
-    return buf_append(&session->last, value.data, value.size);
+    if (session->last.capacity < value.size)
+        TRY(buf_reserve(&session->last, value.size));
+    copy(session->last.data, value.data, value.size);
+    session->last.size = value.size;
+    return KV_OK;
 }
 
 static kv_status null_get(struct kv_session *base, slice key, kv_visit *visit, void *arg)
