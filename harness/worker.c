@@ -23,8 +23,6 @@
 #define SPIN_NS          (60 * NS_PER_US)    /* a sleep may end this late; the rest is waited for on the processor */
 #define KEY_ROOM         65536
 
-#define ANSWERS ((1u << KV_OK) | (1u << KV_NOT_FOUND))
-
 enum call_type { CALL_ONE, CALL_READS, CALL_WRITES };
 
 struct call {
@@ -55,6 +53,11 @@ void worker_fail(struct worker *worker, kv_status status, const char *format, ..
     va_end(arguments);
 }
 
+static bool answered(kv_status status)
+{
+    return status == KV_OK || status == KV_NOT_FOUND;
+}
+
 /* Visitors. */
 
 static bool visit_fold(void *arg, slice key, slice value)
@@ -69,7 +72,6 @@ static void visit_many_fold(void *arg, size_t position, kv_status status, slice 
     struct worker *worker = arg;
 
     worker->tally.count[worker->read_kinds[worker->many_first + position]][status]++;
-    worker->seen |= 1u << status;
     if (status == KV_OK)
         worker_fold(worker, value);
 }
@@ -123,7 +125,6 @@ static void visit_many_judge(void *arg, size_t position, kv_status status, slice
     size_t         at = worker->many_first + position;
 
     worker->tally.count[worker->read_kinds[at]][status]++;
-    worker->seen |= 1u << status;
     if (status == KV_OK)
         judge(worker, worker->read_keys[at], value);
 }
@@ -172,7 +173,6 @@ static inline kv_status call_one(struct worker *worker, const struct op *op, kv_
 static inline void count_one(struct worker *worker, const struct op *op, kv_status status)
 {
     worker->tally.count[op->kind][status]++;
-    worker->seen |= 1u << status;
 }
 
 /* Sorts the block's operations into calls: reads and writes gather until a group is full.  A read may so come behind writes
@@ -242,15 +242,29 @@ static void count_call(struct worker *worker, const struct call *call, const str
         count_one(worker, &ops[call->first], call->status);
         return;
     }
-    worker->seen |= 1u << call->status;
+    if (!answered(call->status))
+        worker->group_status = call->status;
     for (uint32_t i = 0; call->type == CALL_WRITES && i < call->count; i++)
         worker->tally.count[worker->write_kinds[call->first + i]][call->status]++;
+}
+
+/* A call that neither succeeded nor answered, since the pass began.  Looked for behind the stamps, once a block. */
+static kv_status first_error(const struct worker *worker)
+{
+    for (int kind = 0; kind < OP_KINDS; kind++) {
+        for (kv_status status = KV_NOT_FOUND + 1; status < KV_STATUS_COUNT; status++) {
+            if (worker->tally.count[kind][status])
+                return status;
+        }
+    }
+    return worker->group_status;
 }
 
 /* After a block: its bytes, the progress, and whether to go on. */
 static bool block_done(struct worker *worker, const struct op *ops, size_t count)
 {
-    uint64_t inserts = 0;
+    uint64_t  inserts = 0;
+    kv_status status;
 
     for (size_t i = 0; i < count; i++) {
         if (ops[i].value.size || ops[i].kind == OP_INSERT || ops[i].kind == OP_UPDATE)
@@ -261,12 +275,9 @@ static bool block_done(struct worker *worker, const struct op *ops, size_t count
         worker->inserted += inserts;
     worker->tally.blocks++;
     atomic_fetch_add_explicit(&worker->crew->page->ops, count, memory_order_relaxed);
-    if (worker->seen & ~ANSWERS) {
-        kv_status status = KV_OK;
-        while (!((worker->seen & ~ANSWERS) >> status & 1))
-            status++;
+    status = first_error(worker);
+    if (status != KV_OK)
         worker_fail(worker, status, "%s", *fail_text() ? fail_text() : kv_status_word(status));
-    }
     return !atomic_load_explicit(&worker->crew->failed, memory_order_relaxed);
 }
 
@@ -425,11 +436,6 @@ static void record(struct worker *worker, struct hist **hists, int kind, uint64_
         return;
     }
     hist_record(hists[kind], ns);
-}
-
-static bool answered(kv_status status)
-{
-    return status == KV_OK || status == KV_NOT_FOUND;
 }
 
 static uint64_t sampled_block(struct worker *worker, const struct op *ops, size_t count)
@@ -775,7 +781,7 @@ void crew_reset(struct crew *crew)
         struct worker *worker = &crew->workers[i];
 
         worker->tally = (struct tally){0};
-        worker->seen = 0;
+        worker->group_status = KV_OK;
         worker->series_count = 0;
         if (worker->series)
             memset(worker->series, 0, worker->series_room * sizeof *worker->series);
