@@ -2,8 +2,8 @@
  * record.h -- one record of a segment: 24 bytes of header, the key, the value, zeros up to a multiple of 8.
  *
  * The sum covers the header behind it, the key, the value, and the place: the segment's salt plus the record's offset.
- * So a record that was copied, shifted, or left behind by an earlier life of the file's blocks does not pass.  It is
- * made of the hash of the key and the hash of the value, because the key's hash is known before: the index asked for it.
+ * So a record that was copied, shifted, or left behind by an earlier life of the file's blocks does not pass.  The key
+ * takes part by its hash, which is known before: the index asked for it.
  * Zeros are no record: types start at 1.
  */
 #ifndef ASSAY_ENGINES_BITCASK_RECORD_H
@@ -74,21 +74,26 @@ static inline uint64_t record_key_hash(const struct record *record)
     return XXH3_64bits(record + 1, record->key_size);
 }
 
-/* place: the segment's salt plus the offset. */
-static inline uint64_t record_sum(const struct record *record, uint64_t place, uint64_t key_hash, uint64_t value_hash)
+/*
+ * The hash of the value, and with it everything else: the header behind the sum, the key's hash, and the place (the
+ * segment's salt plus the offset), each by a multiplication of its own, so that a change of any of them changes the sum.
+ * One xxh3 and that not seeded is a third fewer instructions than the plain way: a get that is verified should still fit
+ * the processor's window beside the next one, so that their misses overlap.
+ */
+static inline uint64_t record_sum(const struct record *record, uint64_t place, uint64_t key_hash, slice value)
 {
-    uint64_t all[5] = {place, record->seq, 0, key_hash, value_hash};
+    uint64_t shape, rest;
 
-    memcpy(&all[2], &record->value_size, sizeof all[2]); /* both sizes, type and flags */
-    return XXH3_64bits(all, sizeof all);
+    memcpy(&shape, &record->value_size, sizeof shape); /* both sizes, type and flags */
+    rest = (key_hash ^ place * UINT64_C(0x9e3779b97f4a7c15)) + record->seq * UINT64_C(0xbf58476d1ce4e5b9);
+    rest = (rest ^ rest >> 32 ^ shape) * UINT64_C(0x94d049bb133111eb);
+    return XXH3_64bits(value.data, value.size) + (rest ^ rest >> 29);
 }
 
 /* Whether the record at hand, all of whose bytes can be read, is what was written there. */
 static inline bool record_is_whole(const struct record *record, uint64_t place, uint64_t key_hash)
 {
-    slice value = record_value(record);
-
-    return record->sum == record_sum(record, place, key_hash, XXH3_64bits(value.data, value.size));
+    return record->sum == record_sum(record, place, key_hash, record_value(record));
 }
 
 /* The same for bytes from a file that may be anything: at most `room` of them can be read. */
@@ -107,7 +112,7 @@ static inline void record_write(void *at, uint64_t place, uint64_t seq, enum rec
     char         *body = (char *)at + sizeof head;
     size_t        used = sizeof head + key.size + value.size;
 
-    head.sum = record_sum(&head, place, key_hash, XXH3_64bits(value.data, value.size));
+    head.sum = record_sum(&head, place, key_hash, value);
     memset((char *)at + ((used - 1) & ~(size_t)7), 0, 8); /* the padding, under the end of the body */
     memcpy(at, &head, sizeof head);
     if (key.size)
