@@ -27,7 +27,7 @@
 #include "crashtest/state.h"
 #include "crashtest/tree.h"
 
-#define INSERTS 12
+#define INSERTS 6
 
 enum { MARK_START, MARK_ACKNOWLEDGED };
 
@@ -169,7 +169,7 @@ static void record(const char *pragmas)
 static void holds_everywhere(void)
 {
     for (const struct disk_profile *profile = disk_profiles; profile->name; profile++) {
-        struct outcome outcome = explore(profile, profile->data == DISK_CHOSEN ? 4 : 1);
+        struct outcome outcome = explore(profile, profile->data == DISK_CHOSEN ? 3 : 1);
 
         if (outcome.states < INSERTS || outcome.lost || outcome.corrupt)
             fail_msg("%s: of %d states %d lost a row and %d are corrupt", profile->name, outcome.states, outcome.lost,
