@@ -243,7 +243,8 @@ int main(int argc, char **argv)
         return 1;
     }
     load_library();
-    snprintf(root, sizeof root, "%s/t_sqlite-XXXXXX", tmp ? tmp : access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp");
+    snprintf(root, sizeof root, "%s/t_sqlite-XXXXXX", 
+             access("/dev/shm", W_OK) == 0 ? "/dev/shm" : tmp ? tmp : "/tmp"); /* a thousand small directories */
     if (!mkdtemp(root))
         return 1;
     snprintf(base, sizeof base, "%s/base", root);
