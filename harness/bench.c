@@ -1,8 +1,8 @@
 /*
  * bench.c -- assay bench: engines by rounds, each cell in a process of its own, one result.
  *
- * What can be wrong is found before anything is touched.  Then rounds: each has every engine once, in an order shuffled by
- * the seed.  The parent of a cell forks it, watches it (progress, disk space, how long a process has to wait for the
+ * What can be wrong is found before anything is touched.  Then rounds: each has every engine once, in an order shuffled
+ * by the seed.  The parent of a cell forks it, watches it (progress, disk space, how long a process has to wait for the
  * processor), and takes its JSON from a memory file, so that it outlives whatever happens to the cell.
  *
  * The pass that counts calls and allocations runs this command again in a traced process; ASSAY_BENCH_COUNT tells that
@@ -212,7 +212,8 @@ static bool check_dir(struct bench *bench)
         return false;
     }
     if (durable && bench->durability.tier >= KV_TIER_ORDERED && facts_fs_is_memory(bench->base_dir) && !bench->force) {
-        fail_set("--dir %s is in memory (tmpfs), where a sync means nothing; choose a disk, or --force", bench->base_dir);
+        fail_set("--dir %s is in memory (tmpfs), where a sync means nothing; choose a disk, or --force",
+                 bench->base_dir);
         return false;
     }
     available = space_free_bytes(bench->base_dir);
@@ -491,9 +492,14 @@ static void count_calls(struct bench *bench, const struct entry *entry, json_t *
 
 static void run_cell(struct bench *bench, struct entry *entry, uint64_t round, size_t slot)
 {
-    struct cell    cell = {.engine = entry->engine, .config = entry->config, .workload = &bench->workload, .page = bench->page,
-                           .memory_bytes = bench->memory_bytes, .cold = bench->cold, .load_durability = bench->load_durability,
-                           .cgroup = *bench->cgroup.path ? &bench->cgroup : NULL};
+    struct cell cell = {.engine = entry->engine,
+                        .config = entry->config,
+                        .workload = &bench->workload,
+                        .page = bench->page,
+                        .memory_bytes = bench->memory_bytes,
+                        .cold = bench->cold,
+                        .load_durability = bench->load_durability,
+                        .cgroup = *bench->cgroup.path ? &bench->cgroup : NULL};
     struct watched seen = {0};
     struct machine begin, end;
     json_t        *json, *contamination, *space;
@@ -501,7 +507,8 @@ static void run_cell(struct bench *bench, struct entry *entry, uint64_t round, s
 
     snprintf(label, sizeof label, "round %" PRIu64 "/%" PRIu64 " %s", round + 1, bench->rounds, entry->label);
     if (entry->unfit_status) {
-        json = json_pack("{s:s, s:s, s:[], s:[]}", "status", entry->unfit_status, "reason", entry->unfit, "warnings", "phases");
+        json = json_pack("{s:s, s:s, s:[], s:[]}", "status", entry->unfit_status, "reason", entry->unfit, "warnings",
+                         "phases");
     } else {
         machine_read(&begin);
         json = run_child(bench, entry, &cell, label, &seen);
@@ -567,7 +574,8 @@ static json_t *idle_run(struct bench *bench, const struct kv_engine *engine, con
     size_t         i;
 
     kv_config_init(engine, &cell.config);
-    if (cell_unfit(engine, &cell.config, workload, &status) || !(json = run_child(bench, &entry, &cell, "harness", &seen)))
+    if (cell_unfit(engine, &cell.config, workload, &status) ||
+        !(json = run_child(bench, &entry, &cell, "harness", &seen)))
         return NULL;
     json_array_foreach(json_object_get(json, "phases"), i, phase) {
         if (strcmp(json_string_value(json_object_get(phase, "name")), "run") == 0)
@@ -577,8 +585,8 @@ static json_t *idle_run(struct bench *bench, const struct kv_engine *engine, con
     return found;
 }
 
-/* What the harness itself costs with this workload, measured with an engine that is known by its lack of KV_RETAINS.  Null
- * when there is none that can take the workload. */
+/* What the harness itself costs with this workload, measured with an engine that is known by its lack of KV_RETAINS.
+ * Null when there is none that can take the workload. */
 static json_t *idle_json(struct bench *bench)
 {
     static struct workload workload; /* large */
@@ -607,7 +615,8 @@ static json_t *idle_json(struct bench *bench)
     if (!best)
         return json_null();
     json = json_pack("{s:O, s:O, s:O}", "engine", json_object_get(best, "engine"), "engine_ns_per_op",
-                     json_object_get(best, "engine_ns_per_op"), "all_in_ns_per_op", json_object_get(best, "all_in_ns_per_op"));
+                     json_object_get(best, "engine_ns_per_op"), "all_in_ns_per_op",
+                     json_object_get(best, "all_in_ns_per_op"));
     json_decref(best);
     return json;
 }
@@ -651,7 +660,8 @@ static json_t *verdict_json(const json_t *crash)
 static bool same_engine(const json_t *ours, const json_t *theirs, const char **why)
 {
     static const char *const fields[] = {"version", "binary_xxh3", "options", "tier"};
-    static const char *const whys[] = {"another version of the engine", "another build", "other options", "another tier"};
+    static const char *const whys[] = {"another version of the engine", "another build", "other options",
+                                       "another tier"};
 
     for (size_t i = 0; i < sizeof fields / sizeof *fields; i++) {
         if (!json_equal(json_object_get(ours, fields[i]), json_object_get(theirs, fields[i]))) {
@@ -706,7 +716,8 @@ static bool add_verified(struct bench *bench, json_t *engines)
 
 /* The table for people. */
 
-static const json_t *row_of(const json_t *summary, const char *engine, const char *phase, const char *part, const char *metric)
+static const json_t *row_of(const json_t *summary, const char *engine, const char *phase, const char *part,
+                            const char *metric)
 {
     json_t *row;
     size_t  i;
@@ -723,7 +734,8 @@ static const json_t *row_of(const json_t *summary, const char *engine, const cha
     return NULL;
 }
 
-static double median_of(const json_t *summary, const char *engine, const char *phase, const char *part, const char *metric)
+static double median_of(const json_t *summary, const char *engine, const char *phase, const char *part,
+                        const char *metric)
 {
     const json_t *row = row_of(summary, engine, phase, part, metric);
 
@@ -788,8 +800,8 @@ static void print_table(struct bench *bench, const json_t *summary)
         fprintf(stderr, "of which the harness: %.1f ns an operation inside the stamps, %.1f ns all in\n",
                 json_number_value(json_object_get(idle, "engine_ns_per_op")),
                 json_number_value(json_object_get(idle, "all_in_ns_per_op")));
-    fprintf(stderr, "%-16s %-10s %12s %12s %10s %10s %10s %11s %11s\n", "engine", "phase", "ops/s engine", "ops/s all in",
-            "p50", "p99", "p99.9", "CPU/op", "disk");
+    fprintf(stderr, "%-16s %-10s %12s %12s %10s %10s %10s %11s %11s\n", "engine", "phase", "ops/s engine",
+            "ops/s all in", "p50", "p99", "p99.9", "CPU/op", "disk");
     for (i = 0; i < bench->entry_count; i++) {
         const char *label = bench->entries[i].label;
 
@@ -895,13 +907,16 @@ static int run_bench(struct bench *bench, const struct arg_command *command, int
     json_object_set_new(bench->result, "cells", bench->cells);
     json_object_set_new(bench->result, "workload", workload_json(&bench->workload));
     json_object_set_new(bench->result, "opstream_xxh3", hashes_json(&bench->workload));
-    json_object_set_new(bench->result, "settings", json_pack("{s:s, s:s, s:I, s:I, s:I, s:I, s:o, s:b, s:s, s:s, s:I, s:o}",
-        "durability", kv_durability_text(bench->durability, tier), "load_durability",
-        kv_durability_text(bench->load_durability, load_tier), "threads", (json_int_t)bench->workload.threads, "batch",
-        (json_int_t)bench->workload.batch_gets, "rounds", (json_int_t)bench->rounds, "seed",
-        (json_int_t)bench->workload.seed, "memory_bytes",
-        bench->memory_bytes ? json_integer((json_int_t)bench->memory_bytes) : json_null(), "cold", (int)bench->cold, "dir",
-        bench->base_dir, "baseline", bench->entries[0].label, "timeout_ns", (json_int_t)bench->timeout_ns, "order", orders));
+    json_object_set_new(bench->result, "settings",
+                        json_pack("{s:s, s:s, s:I, s:I, s:I, s:I, s:o, s:b, s:s, s:s, s:I, s:o}", "durability",
+                                  kv_durability_text(bench->durability, tier), "load_durability",
+                                  kv_durability_text(bench->load_durability, load_tier), "threads",
+                                  (json_int_t)bench->workload.threads, "batch", (json_int_t)bench->workload.batch_gets,
+                                  "rounds", (json_int_t)bench->rounds, "seed", (json_int_t)bench->workload.seed,
+                                  "memory_bytes",
+                                  bench->memory_bytes ? json_integer((json_int_t)bench->memory_bytes) : json_null(),
+                                  "cold", (int)bench->cold, "dir", bench->base_dir, "baseline", bench->entries[0].label,
+                                  "timeout_ns", (json_int_t)bench->timeout_ns, "order", orders));
     if (!add_verified(bench, engines) || !outfile_open(&out, bench->out_path)) {
         json_decref(bench->result);
         return args_wrong(command, "%s", fail_text());
@@ -938,26 +953,38 @@ int command_bench(int argc, char **argv)
                                  .timeout_ns = 120 * NS_PER_S};
     static const char *const except[] = {"batch_gets", NULL};
     struct arg options[OWN_OPTIONS + WORKLOAD_OPTIONS_MAX + 2] = {
-        {"engine", ARG_LIST, &bench.engine_list, "A,B", "engines by name or path (NAME=ENGINE gives one a name of your own); the first is the baseline", NULL},
+        {"engine", ARG_LIST, &bench.engine_list, "A,B",
+         "engines by name or path (NAME=ENGINE gives one a name of your own); the first is the baseline", NULL},
         {"workload", ARG_TEXT, &bench.workload_name, "W", "a preset (assay workloads) or a JSON file", NULL},
-        {"durability", ARG_TEXT, &bench.durability_text, "TIER", "none, process (default), ordered, interval:T, commit", NULL},
-        {"load-durability", ARG_TEXT, &bench.load_durability_text, "TIER", "of the load alone (default: the same); the store is then opened again", NULL},
+        {"durability", ARG_TEXT, &bench.durability_text, "TIER", "none, process (default), ordered, interval:T, commit",
+         NULL},
+        {"load-durability", ARG_TEXT, &bench.load_durability_text, "TIER",
+         "of the load alone (default: the same); the store is then opened again", NULL},
         {"set", ARG_EACH, &bench.set_list, "ENGINE.OPTION=VALUE", "an option of an engine (assay engines NAME)", NULL},
         {"batch", ARG_COUNT, &bench.batch, "B", "reads are asked for in groups of B", NULL},
-        {"rounds", ARG_COUNT, &bench.rounds, "R", "each round runs every engine once, in shuffled order (default 1)", NULL},
-        {"memory", ARG_BYTES, &bench.memory_bytes, "M", "one memory budget for every engine, page cache included", NULL},
+        {"rounds", ARG_COUNT, &bench.rounds, "R", "each round runs every engine once, in shuffled order (default 1)",
+         NULL},
+        {"memory", ARG_BYTES, &bench.memory_bytes, "M", "one memory budget for every engine, page cache included",
+         NULL},
         {"cold", ARG_FLAG, &bench.cold, NULL, "drop the page cache between load and run; no warm-up", NULL},
-        {"no-calibrate", ARG_FLAG, &bench.no_calibration, NULL, "leave out what the machine itself can do (some seconds)", NULL},
-        {"no-meters", ARG_FLAG, &bench.no_meters, NULL, "leave out the pass that counts system calls and allocations", NULL},
-        {"timeout", ARG_TIME, &bench.timeout_ns, "T", "a cell without progress for so long has hung (default 2m)", NULL},
+        {"no-calibrate", ARG_FLAG, &bench.no_calibration, NULL,
+         "leave out what the machine itself can do (some seconds)", NULL},
+        {"no-meters", ARG_FLAG, &bench.no_meters, NULL, "leave out the pass that counts system calls and allocations",
+         NULL},
+        {"timeout", ARG_TIME, &bench.timeout_ns, "T", "a cell without progress for so long has hung (default 2m)",
+         NULL},
         {"verified", ARG_EACH, &bench.verified_list, "FILE", "crash results that may vouch for the engines", NULL},
         {"dir", ARG_TEXT, &bench.base_dir, "D", "where stores are made and removed again (default /var/tmp)", NULL},
         {"out", ARG_TEXT, &bench.out_path, "FILE", "where the result goes (default: standard output)", NULL},
     };
     size_t rows = OWN_OPTIONS;
-    const struct arg_command command = {"assay bench", usage, "Measures engines under one workload and writes a result.",
-                                        options, examples,
-                                        "Every field of the workload is an option too; `assay workloads --help` explains each:"};
+    const struct arg_command command = {
+        "assay bench",
+        usage,
+        "Measures engines under one workload and writes a result.",
+        options,
+        examples,
+        "Every field of the workload is an option too; `assay workloads --help` explains each:"};
     const char *count = getenv(COUNT_VARIABLE);
     bool        force = false;
     int         code;

@@ -75,13 +75,13 @@ const char *cell_unfit(const struct kv_engine *engine, const struct kv_config *c
               "the workload scans from a key, and engine %s has no ordered scan", engine->name);
     NEEDS(workload->threads > 1 && !(engine->can & KV_SESSIONS),
           "%" PRIu32 " threads, and engine %s has one session at a time", workload->threads, engine->name);
-    NEEDS(workload->batch_writes > 1 && !(engine->can & KV_BATCH), "the workload writes in batches, and engine %s has none",
-          engine->name);
+    NEEDS(workload->batch_writes > 1 && !(engine->can & KV_BATCH),
+          "the workload writes in batches, and engine %s has none", engine->name);
     NEEDS(workload->key_bytes > engine->key_bytes_max, "keys of %" PRIu32 " bytes, and engine %s takes up to %" PRIu32,
           workload->key_bytes, engine->name, engine->key_bytes_max);
     NEEDS(workload->value_bytes_max > engine->value_bytes_max,
-          "values of up to %" PRIu32 " bytes, and engine %s takes up to %" PRIu32, workload->value_bytes_max, engine->name,
-          engine->value_bytes_max);
+          "values of up to %" PRIu32 " bytes, and engine %s takes up to %" PRIu32, workload->value_bytes_max,
+          engine->name, engine->value_bytes_max);
 #undef NEEDS
     return NULL;
 }
@@ -110,7 +110,8 @@ static json_t *by_kind_json(const struct tally *tally)
 
         if (ops == 0)
             continue;
-        one = json_pack("{s:I, s:I}", "ops", (json_int_t)ops, "not_found", (json_int_t)tally->count[kind][KV_NOT_FOUND]);
+        one =
+            json_pack("{s:I, s:I}", "ops", (json_int_t)ops, "not_found", (json_int_t)tally->count[kind][KV_NOT_FOUND]);
         if (kind == OP_SCAN)
             json_object_set_new(one, "records", json_integer((json_int_t)tally->scanned));
         json_object_set_new(object, op_kind_word(kind), one);
@@ -146,8 +147,9 @@ static json_t *series_json(const struct crew *crew, uint64_t wall_ns)
         for (uint32_t i = 0; i < crew->count; i++)
             ops += slot < crew->workers[i].series_count ? crew->workers[i].series[slot] : 0;
         if (slot * crew->interval_ns < wall_ns)
-            json_array_append_new(series, json_pack("[f, I]", (double)slot * (double)crew->interval_ns / (double)NS_PER_S,
-                                                    (json_int_t)ops));
+            json_array_append_new(
+                series,
+                json_pack("[f, I]", (double)slot * (double)crew->interval_ns / (double)NS_PER_S, (json_int_t)ops));
     }
     return series;
 }
@@ -213,8 +215,9 @@ static json_t *steady_json(json_t *series)
     if (mean <= 0)
         return json_null();
     slope = slope * (STEADY_BINS - 1) / mean;
-    return json_pack("{s:b, s:f, s:f}", "reached", fabs(slope) <= STEADY_SLOPE && (high - low) / mean <= STEADY_EXCURSION,
-                     "slope", slope, "excursion", (high - low) / mean);
+    return json_pack("{s:b, s:f, s:f}", "reached",
+                     fabs(slope) <= STEADY_SLOPE && (high - low) / mean <= STEADY_EXCURSION, "slope", slope,
+                     "excursion", (high - low) / mean);
 }
 
 /* A pass: begin, run, end. */
@@ -244,12 +247,12 @@ static json_t *phase_json(struct run *run, const char *name, const char *part, c
     bool         stamped = tally.stamped_ns > 0;
     double       rate = engine_rate(crew);
     json_t      *series = crew->interval_ns ? series_json(crew, run->wall_ns) : json_null();
-    json_t      *phase = json_pack("{s:s, s:s?, s:I, s:o, s:f, s:I, s:I, s:o, s:n, s:o, s:o, s:o}", "name", name, "part", part,
-                                   "ops", (json_int_t)ops, "errors", errors_json(&tally), "wall_s", wall_s, "bytes_written",
-                                   (json_int_t)tally.bytes_written, "bytes_read", (json_int_t)tally.bytes_read, "by_kind",
-                                   by_kind_json(&tally), "latency_ns", "timeseries", series, "meters",
-                                   used ? meters_json(used) : json_null(), "per_op",
-                                   used ? meters_per_op_json(used, ops) : json_null());
+    json_t *phase =
+        json_pack("{s:s, s:s?, s:I, s:o, s:f, s:I, s:I, s:o, s:n, s:o, s:o, s:o}", "name", name, "part", part, "ops",
+                  (json_int_t)ops, "errors", errors_json(&tally), "wall_s", wall_s, "bytes_written",
+                  (json_int_t)tally.bytes_written, "bytes_read", (json_int_t)tally.bytes_read, "by_kind",
+                  by_kind_json(&tally), "latency_ns", "timeseries", series, "meters",
+                  used ? meters_json(used) : json_null(), "per_op", used ? meters_per_op_json(used, ops) : json_null());
 
     json_object_set_new(phase, "engine_s", stamped ? json_real(engine_s) : json_null());
     json_object_set_new(phase, "ops_per_s_engine", stamped && ops ? json_real(rate) : json_null());
@@ -281,8 +284,8 @@ static bool answers_possible(struct run *run)
     return true;
 }
 
-/* Runs one pass and appends its phase; *phase gets it for fields of its own.  used: also counts what the pass used, with the
- * file system synced before and after, so that bytes which the kernel still holds are in. */
+/* Runs one pass and appends its phase; *phase gets it for fields of its own.  used: also counts what the pass used,
+ * with the file system synced before and after, so that bytes which the kernel still holds are in. */
 static bool pass(struct run *run, const char *name, const char *part, void (*job)(struct worker *worker), bool metered,
                  json_t **phase)
 {
@@ -372,7 +375,8 @@ static bool compact(struct run *run, const char *part)
     json_t *phase;
 
     if (!(run->cell->engine->can & KV_COMPACT)) {
-        result_warn(run->json, "the workload compacts, and engine %s has no compaction: skipped", run->cell->engine->name);
+        result_warn(run->json, "the workload compacts, and engine %s has no compaction: skipped",
+                    run->cell->engine->name);
         return true;
     }
     run->crew.ops = run->crew.limit_ns = run->crew.interval_ns = 0;
@@ -423,7 +427,8 @@ static bool go_cold(struct run *run)
         return true;
     if (!run->durable) {
         if (cell->cold)
-            result_warn(run->json, "engine %s keeps nothing on disk, so there is nothing cold about it", cell->engine->name);
+            result_warn(run->json, "engine %s keeps nothing on disk, so there is nothing cold about it",
+                        cell->engine->name);
         return true;
     }
     enter(run, "drop caches");
@@ -606,12 +611,14 @@ static bool recover(struct run *run)
     if (good && crew->retains) {
         good = sweep_store(crew, SWEEP_MAX_NS, &sweep);
         if (good && sweep.checked < sweep.keys)
-            result_warn(run->json, "%" PRIu64 " of %" PRIu64 " keys were checked at the end: reading them all takes too long",
+            result_warn(run->json,
+                        "%" PRIu64 " of %" PRIu64 " keys were checked at the end: reading them all takes too long",
                         sweep.checked, sweep.keys);
         if (good && (run->cell->engine->can & KV_SCAN)) {
             good = sweep_count(crew, &records);
             if (good && sweep.checked == sweep.keys && records != sweep.found) {
-                fail_set("a full scan visits %" PRIu64 " records, and %" PRIu64 " keys are there", records, sweep.found);
+                fail_set("a full scan visits %" PRIu64 " records, and %" PRIu64 " keys are there", records,
+                         sweep.found);
                 good = false;
             }
         }
@@ -642,7 +649,8 @@ static void space_figures(struct run *run)
         logical = live;
     else if (run->cell->workload->value_bytes_min == run->cell->workload->value_bytes_max && !run->deletes &&
              run->cell->workload->load) {
-        uint64_t inserted = 0, each = run->cell->workload->records ? run->loaded_bytes / run->cell->workload->records : 0;
+        uint64_t inserted = 0,
+                 each = run->cell->workload->records ? run->loaded_bytes / run->cell->workload->records : 0;
 
         for (uint32_t i = 0; i < run->crew.count; i++)
             inserted += run->crew.workers[i].inserted;
@@ -713,8 +721,8 @@ int cell_main(void *arg)
     for (size_t i = 0; i < cell->workload->phase_count; i++)
         run.deletes = run.deletes || cell->workload->phases[i].mix[OP_DELETE] > 0;
     run.phases = json_array();
-    run.json = json_pack("{s:s, s:n, s:[], s:o, s:n, s:n, s:n}", "status", "crashed", "reason", "warnings", "phases", run.phases,
-                         "amplification", "recovery_ns", "memory_limit");
+    run.json = json_pack("{s:s, s:n, s:[], s:o, s:n, s:n, s:n}", "status", "crashed", "reason", "warnings", "phases",
+                         run.phases, "amplification", "recovery_ns", "memory_limit");
     json_object_set_new(run.json, "space", json_pack("{s:n, s:n, s:n, s:n}", "logical_bytes", "disk_bytes",
                                                      "peak_disk_bytes", "memory_peak_bytes"));
     if (cell->memory_bytes)

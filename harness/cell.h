@@ -25,8 +25,9 @@ struct cell {
     const struct cgroup    *cgroup;       /* NULL: no memory limit */
     uint64_t                memory_bytes; /* 0: none was asked for */
     bool                    cold;
-    bool                    brief;        /* load and run only: what the harness costs, with an engine that does nothing */
-    struct kv_durability    load_durability; /* the store is loaded with this tier, then opened again with that of config */
+    bool brief; /* load and run only: what the harness costs, with an engine that does nothing */
+    struct kv_durability
+        load_durability; /* the store is loaded with this tier, then opened again with that of config */
     bool                    counting;     /* the phase "meters" only: load, then count calls and allocations */
     struct counting_page   *counted;      /* then: shared with the tracer */
     int                     out;          /* takes the JSON */

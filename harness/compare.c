@@ -67,8 +67,9 @@ static void add_sample(json_t *summary, const char *engine, const char *phase, c
             return;
         }
     }
-    json_array_append_new(summary, json_pack("{s:s, s:s, s:s?, s:s, s:s, s:[f]}", "engine", engine, "phase", phase, "part",
-                                             part, "metric", metric, "unit", unit, "samples", json_number_value(value)));
+    json_array_append_new(summary,
+                          json_pack("{s:s, s:s, s:s?, s:s, s:s, s:[f]}", "engine", engine, "phase", phase, "part", part,
+                                    "metric", metric, "unit", unit, "samples", json_number_value(value)));
 }
 
 static const char *unit_of(const char *metric)
@@ -103,7 +104,8 @@ static void add_latency(json_t *summary, const char *engine, const char *phase, 
 
 static void add_phase(json_t *summary, const char *engine, const json_t *phase)
 {
-    static const char *const metrics[] = {"ops_per_s_engine", "ops_per_s_all_in", "engine_ns_per_op", "all_in_ns_per_op"};
+    static const char *const metrics[] = {"ops_per_s_engine", "ops_per_s_all_in", "engine_ns_per_op",
+                                          "all_in_ns_per_op"};
     const char *name = json_string_value(json_object_get(phase, "name"));
     const char *part = json_string_value(json_object_get(phase, "part")), *metric;
     json_t     *latency = json_object_get(phase, "latency_ns"), *value;
@@ -237,8 +239,8 @@ json_t *compare_ratios(const json_t *cells, const char *baseline)
             if (own <= 0 || its <= 0 || (strcmp(name, "run") != 0 && strcmp(name, "load") != 0))
                 continue;
             if (!(row = find_ratio(ratios, engine, name, part))) {
-                row = json_pack("{s:s, s:s, s:s, s:s?, s:s, s:[], s:n}", "engine", engine, "baseline", baseline, "phase", name,
-                                "part", part, "metric", "ops_per_s_engine", "samples", "ci95");
+                row = json_pack("{s:s, s:s, s:s, s:s?, s:s, s:[], s:n}", "engine", engine, "baseline", baseline,
+                                "phase", name, "part", part, "metric", "ops_per_s_engine", "samples", "ci95");
                 json_array_append_new(ratios, row);
             }
             json_array_append_new(json_object_get(row, "samples"), json_real(own / its));

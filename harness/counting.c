@@ -181,7 +181,8 @@ void counting_fill(json_t *phase, const struct counts *counts)
 {
     double   ops = (double)json_integer_value(json_object_get(phase, "ops"));
     json_t  *meters = json_object(), *per_op = json_object();
-    json_t  *names = counts->has_calls ? json_object() : json_null(), *shares = counts->has_calls ? json_object() : json_null();
+    json_t *names = counts->has_calls ? json_object() : json_null(),
+           *shares = counts->has_calls ? json_object() : json_null();
     uint64_t total = 0;
 
     for (int i = 0; i < COUNTING_CALLS_MAX; i++) {
@@ -192,7 +193,8 @@ void counting_fill(json_t *phase, const struct counts *counts)
         total += counts->calls[i];
         snprintf(number, sizeof number, "%d", i);
         json_object_set_new(names, call_names[i] ? call_names[i] : number, json_integer((json_int_t)counts->calls[i]));
-        json_object_set_new(shares, call_names[i] ? call_names[i] : number, result_ratio((double)counts->calls[i], ops));
+        json_object_set_new(shares, call_names[i] ? call_names[i] : number,
+                            result_ratio((double)counts->calls[i], ops));
     }
     set_count(meters, per_op, "syscalls", counts->has_calls, total, ops);
     json_object_set_new(meters, "syscalls_by_name", names);

@@ -1,8 +1,8 @@
 /*
  * counting.h -- system calls by name and allocations of a whole process, between two marks.
  *
- * Both slow what they count, so they have a process of their own: the same command runs once more under a tracer, with a
- * preloaded library that counts malloc and its kin.  Up to the first mark it runs at full speed; there it installs a
+ * Both slow what they count, so they have a process of their own: the same command runs once more under a tracer, with
+ * a preloaded library that counts malloc and its kin.  Up to the first mark it runs at full speed; there it installs a
  * seccomp filter on all its threads that stops at each call (one ptrace stop a call, not two), and the tracer counts
  * until the second.
  */
@@ -27,8 +27,8 @@ struct counting_page {
     _Atomic uint64_t calls[COUNTING_CALLS_MAX];
 };
 
-/* The body of a child (common/child.h): runs this executable again with these words, traced, and waits for it.  Returns its
- * exit code, 126 when it could not be started or traced, or dies of the signal that it died of. */
+/* The body of a child (common/child.h): runs this executable again with these words, traced, and waits for it.  Returns
+ * its exit code, 126 when it could not be started or traced, or dies of the signal that it died of. */
 struct counting_start {
     char                **argv;      /* NULL-terminated, argv[0] included */
     const char           *variable;  /* an environment variable for it: NAME=value */

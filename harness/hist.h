@@ -1,8 +1,8 @@
 /*
  * hist.h -- a histogram of nanoseconds: log-linear, 128 buckets an octave, so a quantile is at most 1/128 off.
  *
- * All of uint64_t has its bucket: nothing is clamped or dropped.  min, max, sum and count are exact.  One thread writes a
- * histogram; hist_merge adds those of several threads.  The layout is HdrHistogram's and fio's, without a ceiling.
+ * All of uint64_t has its bucket: nothing is clamped or dropped.  min, max, sum and count are exact.  One thread writes
+ * a histogram; hist_merge adds those of several threads.  The layout is HdrHistogram's and fio's, without a ceiling.
  */
 #ifndef ASSAY_HARNESS_HIST_H
 #define ASSAY_HARNESS_HIST_H

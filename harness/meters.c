@@ -164,7 +164,8 @@ void machine_read(struct machine *out)
     *out = (struct machine){.at_ns = clock_now_ns(), .total_ticks = KV_UNKNOWN, .load_average = -1};
     if (stream) {
         /* user nice system idle iowait irq softirq steal */
-        if (fscanf(stream, "cpu %" SCNu64 " %" SCNu64 " %" SCNu64 " %" SCNu64 " %" SCNu64 " %" SCNu64 " %" SCNu64 " %" SCNu64,
+        if (fscanf(stream,
+                   "cpu %" SCNu64 " %" SCNu64 " %" SCNu64 " %" SCNu64 " %" SCNu64 " %" SCNu64 " %" SCNu64 " %" SCNu64,
                    &t[0], &t[1], &t[2], &t[3], &t[4], &t[5], &t[6], &t[7]) == 8) {
             out->total_ticks = t[0] + t[1] + t[2] + t[3] + t[4] + t[5] + t[6] + t[7];
             out->busy_ticks = t[0] + t[1] + t[2] + t[5] + t[6];
@@ -203,7 +204,8 @@ json_t *machine_json(const struct machine *begin, const struct machine *end, uin
         double own = (double)(end->own_cpu_ns - begin->own_cpu_ns) / tick_ns;
 
         json_object_set_new(object, "steal_share", share((double)(end->steal_ticks - begin->steal_ticks), total));
-        json_object_set_new(object, "other_cpu_share", share((double)(end->busy_ticks - begin->busy_ticks) - own, total));
+        json_object_set_new(object, "other_cpu_share",
+                            share((double)(end->busy_ticks - begin->busy_ticks) - own, total));
     }
     if (begin->psi_cpu_us != KV_UNKNOWN && end->psi_cpu_us != KV_UNKNOWN)
         json_object_set_new(object, "psi_cpu_share", share((double)(end->psi_cpu_us - begin->psi_cpu_us), wall_us));

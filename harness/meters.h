@@ -1,8 +1,8 @@
 /*
  * meters.h -- what the process and the machine used between two readings.
  *
- * Counters of the whole process, so background threads are in.  Whatever the system does not tell is KV_UNKNOWN and becomes
- * null.  A reading costs some 30 us: take it outside of timed stretches.  Any thread.
+ * Counters of the whole process, so background threads are in.  Whatever the system does not tell is KV_UNKNOWN and
+ * becomes null.  A reading costs some 30 us: take it outside of timed stretches.  Any thread.
  */
 #ifndef ASSAY_HARNESS_METERS_H
 #define ASSAY_HARNESS_METERS_H

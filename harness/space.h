@@ -11,8 +11,8 @@ uint64_t space_used_bytes(const char *dir);
 uint64_t space_free_bytes(const char *dir);
 /* Removes dir and all below, links not followed.  Silent: what cannot be removed stays. */
 void space_remove(const char *dir);
-/* Writes dirty pages and drops the pages of every file below dir from the page cache.  With root all clean caches of the
- * machine go too.  False when nothing could be dropped. */
+/* Writes dirty pages and drops the pages of every file below dir from the page cache.  With root all clean caches of
+ * the machine go too.  False when nothing could be dropped. */
 bool space_drop_cache(const char *dir);
 
 #endif

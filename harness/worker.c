@@ -16,7 +16,7 @@
 #include "workloads/key.h"
 #include "workloads/value.h"
 
-#define BLOCK_OPS_FIRST  32                  /* an engine that takes 10 ms a call is found out before it took a second */
+#define BLOCK_OPS_FIRST 32 /* an engine that takes 10 ms a call is found out before it took a second */
 #define BLOCK_NS_LONG    (20 * NS_PER_MS)
 #define BLOCK_NS_SHORT   (2 * NS_PER_MS)
 #define PACED_BLOCK_OPS  64
@@ -175,16 +175,19 @@ static inline void count_one(struct worker *worker, const struct op *op, kv_stat
     worker->tally.count[op->kind][status]++;
 }
 
-/* Sorts the block's operations into calls: reads and writes gather until a group is full.  A read may so come behind writes
- * that follow it in the stream, as in a client with reads in flight; writes and all else keep their order. */
+/* Sorts the block's operations into calls: reads and writes gather until a group is full.  A read may so come behind
+ * writes that follow it in the stream, as in a client with reads in flight; writes and all else keep their order. */
 static void plan(struct worker *worker, const struct op *ops, size_t count)
 {
     size_t   batch_gets = worker->crew->workload->batch_gets, batch_writes = worker->crew->workload->batch_writes;
     uint32_t reads = 0, writes = 0, reads_from = 0, writes_from = 0;
 
     worker->call_count = 0;
-#define EMIT(type_, first_, count_) \
-    worker->calls[worker->call_count++] = (struct call){.type = (type_), .first = (uint32_t)(first_), .count = (uint32_t)(count_)}
+#define EMIT(type_, first_, count_)                                                                                    \
+    worker->calls[worker->call_count++] = (struct call)                                                                \
+    {                                                                                                                  \
+        .type = (type_), .first = (uint32_t)(first_), .count = (uint32_t)(count_)                                      \
+    }
 #define EMIT_WRITES()                                                \
     do {                                                             \
         if (writes > writes_from)                                    \
@@ -307,7 +310,7 @@ static void add_to_series(struct worker *worker, uint64_t at_ns, size_t count)
 static size_t smallest_block(const struct worker *worker)
 {
     const struct workload *workload = worker->crew->workload;
-    size_t                 batch = workload->batch_gets > workload->batch_writes ? workload->batch_gets : workload->batch_writes;
+    size_t batch = workload->batch_gets > workload->batch_writes ? workload->batch_gets : workload->batch_writes;
 
     return batch > 1 ? batch : 1;
 }
@@ -347,7 +350,8 @@ static uint64_t stamped_block(struct worker *worker, const struct op *ops, size_
     return end;
 }
 
-/* Hands the next block to `each` until the pass is over.  `fit` (may be NULL) says how many of a block there is time for. */
+/* Hands the next block to `each` until the pass is over.  `fit` (may be NULL) says how many of a block there is time
+ * for. */
 static void stream(struct worker *worker, size_t (*fit)(struct worker *worker, size_t count),
                    uint64_t (*each)(struct worker *worker, const struct op *ops, size_t count))
 {

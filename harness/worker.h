@@ -3,8 +3,8 @@
  *
  * A crew is one thread for each of the workload's, each with its own session and stream of operations.  The cell's main
  * thread hands the crew one job after the other; between jobs the threads sleep at a barrier.  Operations are prepared
- * in blocks ahead of the stamped stretch, and inside the stamps there is nothing but the calls, a fold over each byte of
- * each value that was read, and one count.
+ * in blocks ahead of the stamped stretch, and inside the stamps there is nothing but the calls, a fold over each byte
+ * of each value that was read, and one count.
  */
 #ifndef ASSAY_HARNESS_WORKER_H
 #define ASSAY_HARNESS_WORKER_H

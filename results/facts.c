@@ -16,7 +16,7 @@
 #include <unistd.h>
 #include <xxhash.h>
 
-#include "build-facts.h" /* generated: FACTS_VERSION, FACTS_GIT, FACTS_DIRTY, FACTS_COMPILER, FACTS_CFLAGS, FACTS_SANITIZER */
+#include "build-facts.h" /* generated: FACTS_VERSION, _GIT, _DIRTY, _COMPILER, _CFLAGS, _SANITIZER */
 #include "common/clock.h"
 
 /* The first line of a small file, without its end; NULL when it cannot be read. */
@@ -120,8 +120,9 @@ static json_t *clock_json(void)
             best = end - begin;
     }
     clock_getres(CLOCK_MONOTONIC, &resolution);
-    return json_pack("{s:o, s:f, s:I}", "source", line_json("/sys/devices/system/clocksource/clocksource0/current_clocksource"),
-                     "cost_ns", (double)best / 1000.0, "resolution_ns",
+    return json_pack("{s:o, s:f, s:I}", "source",
+                     line_json("/sys/devices/system/clocksource/clocksource0/current_clocksource"), "cost_ns",
+                     (double)best / 1000.0, "resolution_ns",
                      (json_int_t)(resolution.tv_sec * 1000000000L + resolution.tv_nsec));
 }
 
@@ -214,10 +215,14 @@ json_t *facts_host(const char *dir)
     bool           v1 = access("/sys/fs/cgroup/memory", F_OK) == 0;
 
     return json_pack("{s:o, s:o, s:o, s:i, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "kernel", kernel, "distro",
-                     field_json("/etc/os-release", "PRETTY_NAME"), "cpu_model", field_json("/proc/cpuinfo", "model name"),
-                     "cores", (int)sysconf(_SC_NPROCESSORS_ONLN), "memory_bytes", memory_json(), "governor",
+                     field_json("/etc/os-release", "PRETTY_NAME"), "cpu_model",
+                     field_json("/proc/cpuinfo", "model name"), "cores", (int)sysconf(_SC_NPROCESSORS_ONLN),
+                     "memory_bytes", memory_json(), "governor",
                      line_json("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"), "thp",
                      line_json("/sys/kernel/mm/transparent_hugepage/enabled"), "aslr",
                      number_json("/proc/sys/kernel/randomize_va_space"), "clock", clock_json(), "fs", fs_json(dir),
-                     "device", device_json(dir), "cgroup", v2 ? json_string("v2") : v1 ? json_string("v1") : json_null());
+                     "device", device_json(dir), "cgroup",
+                     v2   ? json_string("v2")
+                     : v1 ? json_string("v1")
+                          : json_null());
 }

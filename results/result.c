@@ -106,8 +106,8 @@ json_t *result_engine(const struct kv_engine *engine, const struct kv_config *co
             binary = json_string(hash);
     }
     return json_pack("{s:s, s:s, s:s, s:o, s:o, s:o, s:s, s:o, s:n}", "name", engine->name, "version", engine->version,
-                     "summary", engine->summary, "capabilities", capabilities, "options", options, "sizes", sizes, "tier",
-                     engine->can & KV_DURABLE ? kv_durability_text(config->durability, tier) : "volatile",
+                     "summary", engine->summary, "capabilities", capabilities, "options", options, "sizes", sizes,
+                     "tier", engine->can & KV_DURABLE ? kv_durability_text(config->durability, tier) : "volatile",
                      "binary_xxh3", binary, "verified");
 }
 
@@ -122,7 +122,8 @@ bool result_write(json_t *result, struct outfile *file, bool complete)
     json_decref(result);
     if (good)
         return outfile_commit(file);
-    fail_set("cannot write %s: %s", file->path ? file->path : "to standard output", errno ? strerror(errno) : "no memory");
+    fail_set("cannot write %s: %s", file->path ? file->path : "to standard output",
+             errno ? strerror(errno) : "no memory");
     outfile_discard(file);
     return false;
 }

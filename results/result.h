@@ -32,8 +32,8 @@ json_t *result_engine(const struct kv_engine *engine, const struct kv_config *co
  * reference.  False with fail_set(). */
 bool result_write(json_t *result, struct outfile *file, bool complete);
 
-/* Reads a result file of this schema; kind NULL: any.  NULL with fail_set(): names the file, and line and column of a cut
- * or broken one.  A new reference. */
+/* Reads a result file of this schema; kind NULL: any.  NULL with fail_set(): names the file, and line and column of a
+ * cut or broken one.  A new reference. */
 json_t *result_read(const char *path, const char *kind);
 
 /* An integer, or null for KV_UNKNOWN. */

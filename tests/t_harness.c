@@ -65,8 +65,8 @@ static int bench(const char *format, ...)
     vsnprintf(words, sizeof words, format, arguments);
     va_end(arguments);
     unlink(out);
-    snprintf(line, sizeof line, "'%s' bench --dir '%s' --out '%s' --no-calibrate %s >'%s/stdout' 2>'%s'", assay, stores, out,
-             words, work, err);
+    snprintf(line, sizeof line, "'%s' bench --dir '%s' --out '%s' --no-calibrate %s >'%s/stdout' 2>'%s'", assay, stores,
+             out, words, work, err);
     status = system(line);
     assert_true(WIFEXITED(status));
     return WEXITSTATUS(status);
@@ -154,15 +154,20 @@ static void a_result_is_what_the_schema_says(void **state)
 static void a_paced_result_is_what_the_schema_says(void **state)
 {
     (void)state;
-    assert_int_equal(bench("--engine memory --workload ycsb-b --records 500 --ops 400 --arrival poisson --rate-per-s 4000 --no-meters"), 0);
+    assert_int_equal(bench("--engine memory --workload ycsb-b --records 500 --ops 400 --arrival poisson --rate-per-s "
+                           "4000 --no-meters"),
+                     0);
     assert_valid();
 }
 
 static void a_result_of_a_failed_run_is_what_the_schema_says(void **state)
 {
     (void)state;
-    assert_int_equal(bench("--engine null,a=%s,b=%s --set a.fault=crash --set b.fault=error --workload ycsb-a --records 3k "
-                           "--ops 4k --no-meters", faulty, faulty), 1);
+    assert_int_equal(
+        bench("--engine null,a=%s,b=%s --set a.fault=crash --set b.fault=error --workload ycsb-a --records 3k "
+              "--ops 4k --no-meters",
+              faulty, faulty),
+        1);
     assert_valid();
 }
 
@@ -186,11 +191,20 @@ static void one_seed_gives_one_order_and_one_stream(void **state)
     json_t *first, *second, *other;
 
     (void)state;
-    assert_int_equal(bench("--engine a=null,b=null,c=null --workload ycsb-b --records 100 --ops 100 --rounds 6 --seed 7 --no-meters"), 0);
+    assert_int_equal(
+        bench(
+            "--engine a=null,b=null,c=null --workload ycsb-b --records 100 --ops 100 --rounds 6 --seed 7 --no-meters"),
+        0);
     first = result();
-    assert_int_equal(bench("--engine a=null,b=null,c=null --workload ycsb-b --records 100 --ops 100 --rounds 6 --seed 7 --no-meters"), 0);
+    assert_int_equal(
+        bench(
+            "--engine a=null,b=null,c=null --workload ycsb-b --records 100 --ops 100 --rounds 6 --seed 7 --no-meters"),
+        0);
     second = result();
-    assert_int_equal(bench("--engine a=null,b=null,c=null --workload ycsb-b --records 100 --ops 100 --rounds 6 --seed 8 --no-meters"), 0);
+    assert_int_equal(
+        bench(
+            "--engine a=null,b=null,c=null --workload ycsb-b --records 100 --ops 100 --rounds 6 --seed 8 --no-meters"),
+        0);
     other = result();
 #define ORDER(json) json_object_get(json_object_get(json, "settings"), "order")
     assert_true(json_equal(ORDER(first), ORDER(second)));
@@ -223,8 +237,9 @@ static void options_go_to_the_engine_that_they_name(void **state)
     json_t *json, *engines;
 
     (void)state;
-    assert_int_equal(bench("--engine a=%s,b=%s --set b.after=77 --workload ycsb-b --records 100 --ops 100 --no-meters", faulty,
-                           faulty), 0);
+    assert_int_equal(bench("--engine a=%s,b=%s --set b.after=77 --workload ycsb-b --records 100 --ops 100 --no-meters",
+                           faulty, faulty),
+                     0);
     json = result();
     engines = json_object_get(json, "engines");
     assert_string_equal(text_of(json_object_get(json_array_get(engines, 0), "options"), "after"), "1000");
@@ -285,8 +300,8 @@ static void expect_failure(const char *fault, const char *workload, const char *
 {
     json_t *json, *cell;
 
-    if (bench("--engine null,%s --set faulty.fault=%s --workload %s --records 2k --ops 6k --timeout 2 --no-meters", faulty,
-              fault, workload) != 1)
+    if (bench("--engine null,%s --set faulty.fault=%s --workload %s --records 2k --ops 6k --timeout 2 --no-meters",
+              faulty, fault, workload) != 1)
         fail_msg("fault %s was not noticed", fault);
     json = result();
     cell = cell_of(json, "faulty", 0);
@@ -303,7 +318,8 @@ static void a_correct_engine_raises_no_alarm(void **state)
 {
     (void)state;
     assert_int_equal(bench("--engine %s --workload ycsb-a --records 2k --ops 6k --threads 3", faulty), 0);
-    assert_int_equal(bench("--engine %s --workload churn --batch-writes 1 --records 2k --ops 6k --no-meters", faulty), 0);
+    assert_int_equal(bench("--engine %s --workload churn --batch-writes 1 --records 2k --ops 6k --no-meters", faulty),
+                     0);
     assert_int_equal(bench("--engine %s --workload ycsb-d --records 2k --ops 6k --no-meters", faulty), 0);
     assert_int_equal(bench("--engine %s --workload missing --records 2k --ops 6k --no-meters", faulty), 0);
 }
@@ -344,13 +360,15 @@ static void what_a_close_forgets_fails_the_run(void **state)
     expect_failure("forget", "ycsb-a", "failed", "is lost");
 }
 
-/* Seed defect 31: a fuzz test that looked up only keys which it had put could not see a key that should not be there. */
+/* Seed defect 31: a fuzz test that looked up only keys which it had put could not see a key that should not be there.
+ */
 static void keys_that_were_never_written_are_asked_for_too(void **state)
 {
     json_t *json;
 
     (void)state;
-    expect_failure("ghost", "ycsb-a", "failed", "never written"); /* a workload whose own reads ask for present keys only */
+    expect_failure("ghost", "ycsb-a", "failed",
+                   "never written"); /* a workload whose own reads ask for present keys only */
     assert_int_equal(bench("--engine %s --workload ycsb-a --records 500 --ops 4k --no-meters", faulty), 0);
     json = result();
     assert_int_equal(count_of(phase_of(cell_of(json, "faulty", 0), "verify"), "absent_checked"), 1000);
@@ -377,8 +395,11 @@ static void a_crash_takes_down_its_cell_only(void **state)
     (void)state;
     expect_failure("crash", "ycsb-a", "crashed", "signal 6");
     expect_failure("exit", "ycsb-a", "crashed", "exited with 3");
-    assert_int_equal(bench("--engine %s,null --set faulty.fault=crash --set faulty.after=2500 --workload ycsb-a --records 2k "
-                           "--ops 6k --rounds 2 --no-meters", faulty), 1);
+    assert_int_equal(
+        bench("--engine %s,null --set faulty.fault=crash --set faulty.after=2500 --workload ycsb-a --records 2k "
+              "--ops 6k --rounds 2 --no-meters",
+              faulty),
+        1);
     json = result();
     assert_string_equal(text_of(cell_of(json, "null", 1), "status"), "ok");
     assert_non_null(phase_of(cell_of(json, "faulty", 0), "load")); /* what was measured before outlives the process */
@@ -396,7 +417,8 @@ static void a_refused_tier_is_a_cell_that_says_so(void **state)
     json_t *json;
 
     (void)state;
-    assert_int_equal(bench("--engine null,%s --durability commit --workload ycsb-b --records 100 --ops 100 --no-meters", faulty), 0);
+    assert_int_equal(
+        bench("--engine null,%s --durability commit --workload ycsb-b --records 100 --ops 100 --no-meters", faulty), 0);
     json = result();
     assert_string_equal(text_of(cell_of(json, "faulty", 0), "status"), "refused");
     assert_non_null(strstr(text_of(cell_of(json, "faulty", 0), "reason"), "process"));
@@ -409,8 +431,10 @@ static void a_missing_capability_is_a_cell_that_says_so(void **state)
     json_t *json;
 
     (void)state;
-    assert_int_equal(bench("--engine null,%s --workload ycsb-b --batch-writes 4 --records 100 --ops 100 --no-meters", faulty), 2);
-    assert_int_equal(bench("--engine memory,%s --workload ycsb-a --batch-writes 4 --records 100 --ops 100 --no-meters", faulty), 0);
+    assert_int_equal(
+        bench("--engine null,%s --workload ycsb-b --batch-writes 4 --records 100 --ops 100 --no-meters", faulty), 2);
+    assert_int_equal(
+        bench("--engine memory,%s --workload ycsb-a --batch-writes 4 --records 100 --ops 100 --no-meters", faulty), 0);
     json = result();
     assert_string_equal(text_of(cell_of(json, "faulty", 0), "status"), "unsupported");
     json_decref(json);
@@ -424,8 +448,11 @@ static void the_harness_does_not_sleep_in_a_throughput_pass(void **state)
     json_t *json, *run;
 
     (void)state;
-    /* The schedule of the paced pass takes 0.5 s of sleep; the throughput pass of the same workload must not follow it. */
-    assert_int_equal(bench("--engine null --workload ycsb-b --records 100 --ops 500 --arrival paced --rate-per-s 1000 --no-meters"), 0);
+    /* The schedule of the paced pass takes 0.5 s of sleep; the throughput pass of the same workload must not follow it.
+     */
+    assert_int_equal(
+        bench("--engine null --workload ycsb-b --records 100 --ops 500 --arrival paced --rate-per-s 1000 --no-meters"),
+        0);
     json = result();
     run = phase_of(cell_of(json, "null", 0), "run");
     assert_int_equal(count_of(run, "ops"), 500);
@@ -439,11 +466,14 @@ static void a_paced_pass_follows_its_schedule(void **state)
     json_t *json, *paced;
 
     (void)state;
-    assert_int_equal(bench("--engine null --workload ycsb-b --records 100 --ops 200 --arrival paced --rate-per-s 1000 --no-meters"), 0);
+    assert_int_equal(
+        bench("--engine null --workload ycsb-b --records 100 --ops 200 --arrival paced --rate-per-s 1000 --no-meters"),
+        0);
     json = result();
     paced = phase_of(cell_of(json, "null", 0), "paced");
     assert_int_equal(count_of(paced, "ops"), 200);
-    assert_true(json_real_value(json_object_get(paced, "wall_s")) >= 0.199); /* the least that 200 intervals of 1 ms take */
+    assert_true(json_real_value(json_object_get(paced, "wall_s")) >=
+                0.199); /* the least that 200 intervals of 1 ms take */
     assert_non_null(json_object_get(json_object_get(paced, "latency_ns"), "response"));
     json_decref(json);
 }
@@ -454,8 +484,9 @@ static void the_load_pays_for_its_sync(void **state)
     json_t *json, *load;
 
     (void)state;
-    assert_int_equal(bench("--engine %s --set faulty.fault=slow-sync --workload ycsb-b --records 100 --ops 100 --no-meters",
-                           faulty), 0);
+    assert_int_equal(
+        bench("--engine %s --set faulty.fault=slow-sync --workload ycsb-b --records 100 --ops 100 --no-meters", faulty),
+        0);
     json = result();
     load = phase_of(cell_of(json, "faulty", 0), "load");
     assert_true(json_real_value(json_object_get(load, "engine_s")) >= 0.05); /* what that sync sleeps */
@@ -469,7 +500,8 @@ static void every_cell_begins_with_nothing(void **state)
     json_t *json, *first, *second;
 
     (void)state;
-    assert_int_equal(bench("--engine %s --workload ycsb-a --load false --records 1k --ops 2k --rounds 2 --no-meters", faulty), 0);
+    assert_int_equal(
+        bench("--engine %s --workload ycsb-a --load false --records 1k --ops 2k --rounds 2 --no-meters", faulty), 0);
     json = result();
     first = json_object_get(json_object_get(phase_of(cell_of(json, "faulty", 0), "run"), "by_kind"), "read");
     second = json_object_get(json_object_get(phase_of(cell_of(json, "faulty", 1), "run"), "by_kind"), "read");
@@ -491,7 +523,8 @@ static void every_sampled_operation_is_one_sample(void **state)
     if (count_of(latency, "sampling") == 1)
         assert_int_equal(count_of(all, "count"), count_of(latency, "ops"));
     else
-        assert_true(count_of(all, "count") * 4 > count_of(latency, "ops") / 2 && count_of(all, "count") * 32 > count_of(latency, "ops"));
+        assert_true(count_of(all, "count") * 4 > count_of(latency, "ops") / 2 &&
+                    count_of(all, "count") * 32 > count_of(latency, "ops"));
     json_decref(json);
 }
 
@@ -502,13 +535,15 @@ static void groups_of_reads_and_writes_do_the_same_work(void **state)
     json_t *json, *run;
 
     (void)state;
-    assert_int_equal(bench("--engine memory --workload ycsb-a --batch 16 --batch-writes 8 --records 1k --ops 10k --no-meters"), 0);
+    assert_int_equal(
+        bench("--engine memory --workload ycsb-a --batch 16 --batch-writes 8 --records 1k --ops 10k --no-meters"), 0);
     json = result();
     run = phase_of(cell_of(json, "memory", 0), "run");
     assert_int_equal(count_of(run, "ops"), 10000);
     assert_int_equal(count_of(json_object_get(json_object_get(run, "by_kind"), "read"), "ops") +
                      count_of(json_object_get(json_object_get(run, "by_kind"), "update"), "ops"), 10000);
-    assert_non_null(json_object_get(json_object_get(phase_of(cell_of(json, "memory", 0), "latency"), "latency_ns"), "read_many"));
+    assert_non_null(
+        json_object_get(json_object_get(phase_of(cell_of(json, "memory", 0), "latency"), "latency_ns"), "read_many"));
     json_decref(json);
 }
 
@@ -517,7 +552,8 @@ static void a_memory_limit_is_in_force_or_says_that_it_is_not(void **state)
     json_t *json, *limit;
 
     (void)state;
-    assert_int_equal(bench("--engine %s --workload ycsb-b --memory 256M --records 100 --ops 500 --no-meters", faulty), 0);
+    assert_int_equal(bench("--engine %s --workload ycsb-b --memory 256M --records 100 --ops 500 --no-meters", faulty),
+                     0);
     json = result();
     limit = json_object_get(cell_of(json, "faulty", 0), "memory_limit");
     assert_int_equal(count_of(limit, "bytes"), 256 << 20);
@@ -540,18 +576,21 @@ static void a_crash_result_vouches_only_for_the_same_build_options_and_tier(void
     engine = json_deep_copy(json_array_get(json_object_get(json, "engines"), 0));
     assert_true(json_is_null(json_object_get(engine, "verified")));
     json_object_del(engine, "engine");
-    crash = json_pack("{s:s, s:s, s:s, s:s, s:o, s:s, s:n, s:i, s:n, s:{s:i, s:i}}", "schema", "assay/1", "kind", "crash",
-                      "run_id", "x", "started_utc", "y", "engine", engine, "mode", "kill", "profile", "lives", 100, "states",
-                      "verdicts", "held", 100, "lost", 0);
+    crash = json_pack("{s:s, s:s, s:s, s:s, s:o, s:s, s:n, s:i, s:n, s:{s:i, s:i}}", "schema", "assay/1", "kind",
+                      "crash", "run_id", "x", "started_utc", "y", "engine", engine, "mode", "kill", "profile", "lives",
+                      100, "states", "verdicts", "held", 100, "lost", 0);
     json_decref(json);
     json_dump_file(crash, path, 0);
-    assert_int_equal(bench("--engine %s --workload ycsb-b --records 100 --ops 100 --no-meters --verified '%s'", faulty, path), 0);
+    assert_int_equal(
+        bench("--engine %s --workload ycsb-b --records 100 --ops 100 --no-meters --verified '%s'", faulty, path), 0);
     json = result();
     engine = json_object_get(json_array_get(json_object_get(json, "engines"), 0), "verified");
     assert_true(json_is_true(json_object_get(json_object_get(engine, "kill"), "held")));
     json_decref(json);
-    assert_int_equal(bench("--engine %s --workload ycsb-b --durability none --records 100 --ops 100 --no-meters --verified '%s'",
-                           faulty, path), 0);
+    assert_int_equal(
+        bench("--engine %s --workload ycsb-b --durability none --records 100 --ops 100 --no-meters --verified '%s'",
+              faulty, path),
+        0);
     json = result();
     assert_true(json_is_null(json_object_get(json_array_get(json_object_get(json, "engines"), 0), "verified")));
     assert_non_null(strstr(json_string_value(json_array_get(json_object_get(json, "warnings"), 0)), "another tier"));
@@ -645,8 +684,8 @@ static void interrupt(int signal_, const char *workload)
 
         setsid();
         dup2(quiet, 2);
-        execl(assay, "assay", "bench", "--engine", "null,memory", "--workload", workload, "--records", "1k", "--seconds", "1",
-              "--rounds", "100", "--dir", stores, "--out", out, "--no-calibrate", NULL);
+        execl(assay, "assay", "bench", "--engine", "null,memory", "--workload", workload, "--records", "1k",
+              "--seconds", "1", "--rounds", "100", "--dir", stores, "--out", out, "--no-calibrate", NULL);
         _exit(127);
     }
     clock_sleep_until_ns(clock_now_ns() + 1500 * NS_PER_MS); /* into some cell, whichever */
@@ -681,8 +720,8 @@ static void a_bench_that_is_killed_takes_its_cell_with_it(void **state)
 
         setsid();
         dup2(quiet, 2);
-        execl(assay, "assay", "bench", "--engine", "memory", "--workload", "ycsb-a", "--records", "1k", "--seconds", "100", "--dir",
-              stores, "--out", out, "--no-calibrate", NULL);
+        execl(assay, "assay", "bench", "--engine", "memory", "--workload", "ycsb-a", "--records", "1k", "--seconds",
+              "100", "--dir", stores, "--out", out, "--no-calibrate", NULL);
         _exit(127);
     }
     clock_sleep_until_ns(clock_now_ns() + 700 * NS_PER_MS);

@@ -16,8 +16,8 @@
 #define BUCKETS 65536
 
 enum fault { NONE, CRASH, EXIT, HANG, ANOTHER, TORN, LOSE, STALE, GHOST, UNDEAD, ERROR, FORGET, SLOW_SYNC };
-static const char *const faults[] = {"none", "crash", "exit", "hang", "another", "torn", "lose", "stale", "ghost", "undead",
-                                     "error", "forget", "slow-sync", NULL};
+static const char *const faults[] = {"none",  "crash", "exit",   "hang",  "another", "torn",      "lose",
+                                     "stale", "ghost", "undead", "error", "forget",  "slow-sync", NULL};
 
 static const struct kv_option options[] = {
     {.name = "fault", .type = KV_WORD, .fallback = "none", .help = "what goes wrong", .words = faults},
