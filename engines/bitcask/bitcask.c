@@ -46,6 +46,7 @@
 #include <stdlib.h>
 
 #include "engines/bitcask/commit.h"
+#include "engines/bitcask/dump.h"
 #include "engines/bitcask/merge.h"
 #include "engines/bitcask/ops.h"
 #include "engines/bitcask/store.h"
@@ -374,4 +375,5 @@ const struct kv_engine bitcask_engine = {
     .snapshot        = ops_snapshot,
     .compact         = bitcask_compact,
     .stats           = bitcask_stats,
+    .dump            = bitcask_dump,
 };

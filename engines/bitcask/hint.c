@@ -7,7 +7,6 @@
 
 #include "engines/bitcask/store.h"
 
-#define HINT_MAGIC   "AssayHnt"
 #define HINT_VERSION 1u
 
 struct hint_header {
@@ -106,24 +105,40 @@ static bool entries_fit(const struct hint *hint)
     return true;
 }
 
+static bool parse(slice bytes, struct hint_header *header, struct hint *out)
+{
+    if (bytes.size < sizeof *header)
+        return false;
+    memcpy(header, bytes.data, sizeof *header);
+    if (!header_is_whole(header, header->id) || header->end < SEGMENT_FIRST ||
+        header->count != (bytes.size - sizeof *header) / sizeof(struct hint_entry) ||
+        bytes.size != sizeof *header + header->count * sizeof(struct hint_entry) ||
+        header->entries_sum != XXH3_64bits((const char *)bytes.data + sizeof *header, bytes.size - sizeof *header))
+        return false;
+    out->end = header->end;
+    out->last_seq = header->last_seq;
+    out->count = header->count;
+    out->entries = (const struct hint_entry *)((const char *)bytes.data + sizeof *header);
+    return entries_fit(out);
+}
+
+kv_status hint_parse(slice bytes, struct hint *out)
+{
+    struct hint_header header;
+
+    *out = (struct hint){0};
+    return parse(bytes, &header, out) ? KV_OK : KV_NOT_FOUND;
+}
+
 static kv_status judge(const struct segment *segment, size_t size, struct hint *out)
 {
     struct hint_header header;
 
-    if (size < sizeof header)
+    if (!parse(slice_of(out->bytes, size), &header, out) || header.id != segment->id ||
+        header.kind != (uint32_t)segment->kind || header.salt != segment->salt || header.base_seq != segment->base_seq ||
+        header.end > segment->limit)
         return KV_NOT_FOUND;
-    memcpy(&header, out->bytes, sizeof header);
-    if (!header_is_whole(&header, segment->id) || header.kind != (uint32_t)segment->kind || header.salt != segment->salt ||
-        header.base_seq != segment->base_seq || header.end < SEGMENT_FIRST || header.end > segment->limit ||
-        header.count != (size - sizeof header) / sizeof(struct hint_entry) ||
-        size != sizeof header + header.count * sizeof(struct hint_entry) ||
-        header.entries_sum != XXH3_64bits(out->bytes + sizeof header, size - sizeof header))
-        return KV_NOT_FOUND;
-    out->end = header.end;
-    out->last_seq = header.last_seq;
-    out->count = header.count;
-    out->entries = (const struct hint_entry *)(out->bytes + sizeof header);
-    return entries_fit(out) ? KV_OK : KV_NOT_FOUND;
+    return KV_OK;
 }
 
 static kv_status read_whole(const char *dir, uint64_t id, uint64_t bytes_max, char **out, size_t *got)

@@ -18,6 +18,8 @@
 
 struct bitcask;
 
+#define HINT_MAGIC "AssayHnt"
+
 struct hint_entry {
     uint64_t hash; /* xxh3 of the key */
     uint64_t seq;
@@ -55,6 +57,8 @@ struct hint {
 MUST_USE kv_status hint_write(struct bitcask *store, struct segment *segment);
 /* KV_NOT_FOUND when there is none to be used. */
 MUST_USE kv_status hint_read(const char *dir, const struct segment *segment, struct hint *out);
+/* The same from bytes at hand, whatever segment they belong to.  The entries are lent from them; nothing to free. */
+MUST_USE kv_status hint_parse(slice bytes, struct hint *out);
 /* What the hint of this number, if its header can be believed, says was durable; also without its segment.  Else 0. */
 uint64_t hint_durable_seq(const char *dir, uint64_t id);
 void hint_free(struct hint *hint);
