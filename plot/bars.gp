@@ -47,19 +47,27 @@ do for [p = 1:panels] {
     spot(place, y) = y + (place - 0.5)*half*1.2 # rounds lie beside one another
     far(a, b)  = b > a ? b : a
 
-    plot data skip 1 using (row(0)):(at($2)):(0):(row(column(c_value))):(at($2) - half):(at($2) + half):(tint($0)) \
-             with boxxyerror lc rgb variable fs solid 1 noborder, \
-         data skip 1 using (pair ? row(0) : NaN):(low($2)):(0):(row(column(c_light))):(low($2) - half):(low($2) + half):(tint($0)) \
-             with boxxyerror lc rgb variable fs solid 0.3 border, \
-         data skip 1 using (several(column(c_value))):(at($2)):(column(c_least)):(column(c_most)) with xerrorbars pt -1 lc rgb "white" lw 3.4, \
-         data skip 1 using (several(column(c_value))):(at($2)):(column(c_least)):(column(c_most)) with xerrorbars pt -1 lc rgb ink lw 1.1, \
-         data skip 1 using (pair ? several(column(c_light)) : NaN):(low($2)):(column(c_light_least)):(column(c_light_most)) with xerrorbars pt -1 lc rgb "white" lw 3.4, \
-         data skip 1 using (pair ? several(column(c_light)) : NaN):(low($2)):(column(c_light_least)):(column(c_light_most)) with xerrorbars pt -1 lc rgb ink lw 1.1, \
-         points skip 1 using (here($4)):(spot($3, at($2))) with points pt 7 ps 0.5 lc rgb "white", \
-         points skip 1 using (here($4)):(spot($3, at($2))) with points pt 6 ps 0.5 lc rgb ink lw 0.8, \
-         points skip 1 using (pair ? here($5) : NaN):(spot($3, low($2))) with points pt 7 ps 0.5 lc rgb "white", \
-         points skip 1 using (pair ? here($5) : NaN):(spot($3, low($2))) with points pt 6 ps 0.5 lc rgb ink lw 0.8, \
-         data skip 1 using (row(far(column(c_value), column(c_most)))):(at($2)):(shown(panel_kind[p], column(c_value))) with labels left offset char 0.7,0 tc rgb ink, \
-         data skip 1 using (pair ? row(far(column(c_light), column(c_light_most))) : NaN):(low($2)):(shown(panel_kind[p], column(c_light))) with labels left offset char 0.7,0 tc rgb muted
+    # Only what is there: gnuplot 5.4 falls over when too many of the parts have no valid point.
+    if (pair) {
+        plot data skip 1 using (row(0)):(at($2)):(0):(row(column(c_value))):(at($2) - half):(at($2) + half):(tint($0)) with boxxyerror lc rgb variable fs solid 1 noborder, \
+             data skip 1 using (row(0)):(low($2)):(0):(row(column(c_light))):(low($2) - half):(low($2) + half):(tint($0)) with boxxyerror lc rgb variable fs solid 0.3 border, \
+             data skip 1 using (several(column(c_value))):(at($2)):(column(c_least)):(column(c_most)) with xerrorbars pt -1 lc rgb "white" lw 3.4, \
+             data skip 1 using (several(column(c_value))):(at($2)):(column(c_least)):(column(c_most)) with xerrorbars pt -1 lc rgb ink lw 1.1, \
+             data skip 1 using (several(column(c_light))):(low($2)):(column(c_light_least)):(column(c_light_most)) with xerrorbars pt -1 lc rgb "white" lw 3.4, \
+             data skip 1 using (several(column(c_light))):(low($2)):(column(c_light_least)):(column(c_light_most)) with xerrorbars pt -1 lc rgb ink lw 1.1, \
+             points skip 1 using (here($4)):(spot($3, at($2))) with points pt 7 ps 0.5 lc rgb "white", \
+             points skip 1 using (here($4)):(spot($3, at($2))) with points pt 6 ps 0.5 lc rgb ink lw 0.8, \
+             points skip 1 using (here($5)):(spot($3, low($2))) with points pt 7 ps 0.5 lc rgb "white", \
+             points skip 1 using (here($5)):(spot($3, low($2))) with points pt 6 ps 0.5 lc rgb ink lw 0.8, \
+             data skip 1 using (row(far(column(c_value), column(c_most)))):(at($2)):(shown(panel_kind[p], column(c_value))) with labels left offset char 0.7,0 tc rgb ink, \
+             data skip 1 using (row(far(column(c_light), column(c_light_most)))):(low($2)):(shown(panel_kind[p], column(c_light))) with labels left offset char 0.7,0 tc rgb muted
+    } else {
+        plot data skip 1 using (row(0)):(at($2)):(0):(row(column(c_value))):(at($2) - half):(at($2) + half):(tint($0)) with boxxyerror lc rgb variable fs solid 1 noborder, \
+             data skip 1 using (several(column(c_value))):(at($2)):(column(c_least)):(column(c_most)) with xerrorbars pt -1 lc rgb "white" lw 3.4, \
+             data skip 1 using (several(column(c_value))):(at($2)):(column(c_least)):(column(c_most)) with xerrorbars pt -1 lc rgb ink lw 1.1, \
+             points skip 1 using (here($4)):(spot($3, at($2))) with points pt 7 ps 0.5 lc rgb "white", \
+             points skip 1 using (here($4)):(spot($3, at($2))) with points pt 6 ps 0.5 lc rgb ink lw 0.8, \
+             data skip 1 using (row(far(column(c_value), column(c_most)))):(at($2)):(shown(panel_kind[p], column(c_value))) with labels left offset char 0.7,0 tc rgb ink
+    }
 }
 unset multiplot
