@@ -189,13 +189,11 @@ static kv_status recover_store(struct bitcask *store)
 
 static kv_status open_parts(struct bitcask *store)
 {
-    struct index_ops ops = {.hash_of = hash_of, .prefetch = prefetch, .context = store};
-
+    store->index_ops = (struct index_ops){.hash_of = hash_of, .prefetch = prefetch, .context = store};
     store->slot = calloc(SEGMENT_SLOTS, sizeof(struct segment *));
     if (!store->slot)
         return kv_fail(KV_NO_MEMORY, "no memory for a store");
     TRY(epoch_open(&store->epoch));
-    TRY(index_open(store->epoch, &ops, store->options.expected_keys, &store->index));
     TRY(recover_store(store));
     TRY(log_threads_start(store));
     return merge_thread_start(store);

@@ -176,7 +176,7 @@ kv_status hint_read(const char *dir, const struct segment *segment, struct hint 
     return status;
 }
 
-uint64_t hint_durable_seq(const char *dir, uint64_t id)
+uint64_t hint_durable_seq(const char *dir, uint64_t id, uint64_t *entries)
 {
     struct hint_header header = {.last_seq = 0};
     char              *bytes;
@@ -185,7 +185,11 @@ uint64_t hint_durable_seq(const char *dir, uint64_t id)
     if (read_whole(dir, id, sizeof header, &bytes, &got) == KV_OK && got == sizeof header)
         memcpy(&header, bytes, sizeof header);
     free(bytes);
-    return header_is_whole(&header, id) ? header.last_seq : 0;
+    *entries = 0;
+    if (!header_is_whole(&header, id))
+        return 0;
+    *entries = header.count;
+    return header.last_seq;
 }
 
 void hint_free(struct hint *hint)

@@ -59,8 +59,9 @@ MUST_USE kv_status hint_write(struct bitcask *store, struct segment *segment);
 MUST_USE kv_status hint_read(const char *dir, const struct segment *segment, struct hint *out);
 /* The same from bytes at hand, whatever segment they belong to.  The entries are lent from them; nothing to free. */
 MUST_USE kv_status hint_parse(slice bytes, struct hint *out);
-/* What the hint of this number, if its header can be believed, says was durable; also without its segment.  Else 0. */
-uint64_t hint_durable_seq(const char *dir, uint64_t id);
+/* What the hint of this number, if its header can be believed, says was durable, and how many entries it has; also
+ * without its segment.  Else 0. */
+uint64_t hint_durable_seq(const char *dir, uint64_t id, uint64_t *entries);
 void hint_free(struct hint *hint);
 
 #endif

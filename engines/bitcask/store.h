@@ -91,7 +91,8 @@ struct bitcask {
     struct kv_durability durability;
     bool                 mapped; /* writes are stores into the mapping; else pwrite and fdatasync */
     struct epoch        *epoch;
-    struct index        *index;
+    struct index        *index; /* made by recovery, which knows how large */
+    struct index_ops     index_ops;
     struct segment     **slot; /* SEGMENT_SLOTS; atomic pointers; read inside the epoch */
     struct log           log;
     struct commit        commit;
