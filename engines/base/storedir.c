@@ -165,14 +165,12 @@ static kv_status parse_identity(struct storedir *dir, const struct file *file, c
 }
 
 /* Before anything is made in it: a directory of somebody else's files stays as it is. */
-static kv_status refuse_strangers(const char *path, bool must_be_new)
+static kv_status refuse_strangers(const char *path)
 {
     char identity[sizeof IDENTITY + 4096];
     bool empty;
 
     TRY(look_for_strangers(path, &empty));
-    if (!empty && must_be_new)
-        return kv_fail(KV_MISMATCH, "%s is not empty; a store is restored into a new directory", path);
     snprintf(identity, sizeof identity, "%s/" IDENTITY, path);
     if (!empty && access(identity, F_OK) < 0)
         return errno == ENOENT ? kv_fail(KV_MISMATCH, "%s is not empty and holds no store (no file " IDENTITY ")", path)
@@ -180,7 +178,7 @@ static kv_status refuse_strangers(const char *path, bool must_be_new)
     return KV_OK;
 }
 
-static kv_status open_or_create(struct storedir *dir, const struct storedir_kind *kind, bool must_be_new)
+static kv_status open_or_create(struct storedir *dir, const struct storedir_kind *kind)
 {
     char        text[IDENTITY_BYTES];
     struct file file;
@@ -188,7 +186,7 @@ static kv_status open_or_create(struct storedir *dir, const struct storedir_kind
     bool        empty;
     kv_status   status;
 
-    TRY(refuse_strangers(dir->path, must_be_new)); /* again, now that nobody else can be making a store here */
+    TRY(refuse_strangers(dir->path)); /* again, now that nobody else can be making a store here */
     TRY(look_for_strangers(dir->path, &empty));
     if (empty)
         return create(dir, kind);
@@ -200,16 +198,16 @@ static kv_status open_or_create(struct storedir *dir, const struct storedir_kind
     return status;
 }
 
-kv_status storedir_open(struct storedir *dir, const char *path, const struct storedir_kind *kind, bool must_be_new)
+kv_status storedir_open(struct storedir *dir, const char *path, const struct storedir_kind *kind)
 {
     kv_status status;
 
     *dir = (struct storedir){.path = strdup(path), .lock = FILE_CLOSED};
     if (!dir->path)
         return kv_fail(KV_NO_MEMORY, "no memory for a path");
-    if ((status = make_directory(path)) == KV_OK && (status = refuse_strangers(path, must_be_new)) == KV_OK &&
+    if ((status = make_directory(path)) == KV_OK && (status = refuse_strangers(path)) == KV_OK &&
         (status = take_lock(dir)) == KV_OK)
-        status = open_or_create(dir, kind, must_be_new);
+        status = open_or_create(dir, kind);
     if (status != KV_OK)
         storedir_close(dir);
     return status;
@@ -220,19 +218,4 @@ void storedir_close(struct storedir *dir)
     file_close(&dir->lock); /* which lets go of the flock */
     free(dir->path);
     dir->path = NULL;
-}
-
-void storedir_discard(struct storedir *dir)
-{
-    /* The caller is on its way out with a failure of its own, whose sentence must stand; what is left behind here would
-     * count as an empty store. */
-    char said[FAIL_BYTES_MAX];
-
-    snprintf(said, sizeof said, "%s", fail_text());
-    if (file_unlink(dir->path, IDENTITY) == KV_OK && file_unlink(dir->path, IDENTITY_NEW) == KV_OK &&
-        file_unlink(dir->path, LOCK) == KV_OK && file_sync_dir(dir->path) != KV_OK) {
-        /* nothing more can be done */
-    }
-    fail_set("%s", said);
-    storedir_close(dir);
 }

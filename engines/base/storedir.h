@@ -49,13 +49,9 @@ struct storedir {
 /*
  * Makes or opens the directory and locks it.  KV_BUSY when another open holds it (also in this process); KV_MISMATCH
  * when it holds something else: files without an identity, another engine, a newer format; KV_CORRUPT for a damaged
- * identity.  must_be_new: KV_MISMATCH unless the directory is absent or empty (for restore).
+ * identity.
  */
-MUST_USE kv_status storedir_open(struct storedir *dir, const char *path, const struct storedir_kind *kind, bool must_be_new);
+MUST_USE kv_status storedir_open(struct storedir *dir, const char *path, const struct storedir_kind *kind);
 void storedir_close(struct storedir *dir);
-
-/* Removes LOCK and STORE of a store whose other files are gone, so that a failed restore leaves an empty directory, and
- * closes. */
-void storedir_discard(struct storedir *dir);
 
 #endif

@@ -244,7 +244,7 @@ static kv_status bitcask_open(const struct kv_config *config, struct kv_store **
     store->segments.next_id = 1;
     store->log.next_seq = 1;
     store->segments.settle_last = &store->segments.settle_first;
-    if ((status = storedir_open(&store->dir, config->dir, &kind, false)) == KV_OK &&
+    if ((status = storedir_open(&store->dir, config->dir, &kind)) == KV_OK &&
         (status = open_parts(store)) == KV_OK) {
         *out = &store->base;
         return KV_OK;

@@ -338,7 +338,7 @@ static kv_status skeleton_open(const struct kv_config *config, struct kv_store *
     if (!store->bucket) {
         status = kv_fail(KV_NO_MEMORY, "no memory for a table of %zu buckets", store->buckets);
         store->buckets = 0;
-    } else if ((status = storedir_open(&store->dir, config->dir, &kind, false)) == KV_OK) { /* ours? new? in use? */
+    } else if ((status = storedir_open(&store->dir, config->dir, &kind)) == KV_OK) { /* ours? new? in use? */
         status = open_log(store);
     }
     if (status != KV_OK)
