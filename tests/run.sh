@@ -32,7 +32,7 @@ export TSAN_OPTIONS=halt_on_error=1:second_deadlock_stack=1 LSAN_OPTIONS=report_
 
 # One program: BUILD PROGRAM LIMIT_S.  Leaves NAME.out and NAME.sum ("passed failed skipped seconds") in $work.
 run_one() {
-    local build=$1 program=$2 limit=${3:-240} name start end code counts
+    local build=$1 program=$2 limit=${3:-900} name start end code counts
     local -a wrap=()
     name=${build##*/}-$(basename "$program")
     # ThreadSanitizer of gcc 12 cannot place its shadow under the address randomisation of recent kernels.
