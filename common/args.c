@@ -14,13 +14,14 @@
 
 int args_wrong(const struct arg_command *command, const char *format, ...)
 {
+    char    sentence[2 * FAIL_BYTES_MAX];
     va_list arguments;
 
-    fprintf(stderr, "%s: ", command->name);
     va_start(arguments, format);
-    vfprintf(stderr, format, arguments);
+    vsnprintf(sentence, sizeof sentence, format, arguments);
     va_end(arguments);
-    fputc('\n', stderr);
+    words_one_line(sentence);
+    fprintf(stderr, "%s: %s\n", command->name, sentence);
     return 2;
 }
 
@@ -82,10 +83,13 @@ static bool add_split(struct arg_list *list, const char *text)
     for (char *item; (item = strsep(&rest, ","));) {
         if (*item == '\0') {
             fail_set("\"%s\" has an empty item", text);
+            free(copy);
             return false;
         }
-        if (!add(list, item))
+        if (!add(list, item)) {
+            free(copy);
             return false;
+        }
     }
     return true;
 }
@@ -174,6 +178,8 @@ int args_parse(const struct arg_command *command, int argc, char **argv, struct 
             return args_wrong(command, "--%s takes no value", name);
         if (option->type != ARG_FLAG && !value && !(value = argv[++i]))
             return args_wrong(command, "--%s wants a value: --%s %s", name, name, option->metavar);
+        if (option->type == ARG_TEXT && *value == '\0')
+            return args_wrong(command, "--%s is empty; write --%s %s", name, name, option->metavar);
         if (!store(option, value))
             return args_wrong(command, "--%s: %s", name, fail_text());
         if (option->given)

@@ -4,6 +4,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "common/words.h"
+
 static _Thread_local char sentence[FAIL_BYTES_MAX];
 
 void fail_set(const char *format, ...)
@@ -14,6 +16,7 @@ void fail_set(const char *format, ...)
     va_start(arguments, format);
     vsnprintf(next, sizeof next, format, arguments);
     va_end(arguments);
+    words_one_line(next);
     memcpy(sentence, next, strlen(next) + 1);
 }
 

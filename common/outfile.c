@@ -9,19 +9,22 @@
 #include "common/fail.h"
 
 /* /dev/null, a pipe: there is nothing to rename over, and renaming would replace the device itself. */
-static bool is_device(const char *path)
+static bool is_device(const struct stat *status)
 {
-    struct stat status;
-
-    return stat(path, &status) == 0 && !S_ISREG(status.st_mode) && !S_ISDIR(status.st_mode);
+    return !S_ISREG(status->st_mode) && !S_ISDIR(status->st_mode);
 }
 
 bool outfile_open(struct outfile *file, const char *path)
 {
+    struct stat status;
+    bool        there = stat(path, &status) == 0;
+
     *file = (struct outfile){0};
     if (strcmp(path, "-") == 0) {
         file->stream = open_memstream(&file->text, &file->text_bytes);
-    } else if (is_device(path)) {
+    } else if (there && S_ISDIR(status.st_mode)) {
+        errno = EISDIR; /* known now, and not when the rename fails after hours of work */
+    } else if (there && is_device(&status)) {
         if ((file->path = strdup(path)))
             file->stream = open_memstream(&file->text, &file->text_bytes);
     } else if ((file->path = strdup(path)) && asprintf(&file->temporary, "%s.tmp-%d", path, (int)getpid()) > 0) {

@@ -62,3 +62,11 @@ const char *words_hint(const char *word, const char *const *words, size_t count)
         used += (size_t)snprintf(hint + used, sizeof hint - used, "%s%s", i ? ", " : "", words[i]);
     return hint;
 }
+
+void words_one_line(char *sentence)
+{
+    for (unsigned char *at = (unsigned char *)sentence; *at; at++) {
+        if (*at < ' ' || *at == 127)
+            *at = '?';
+    }
+}

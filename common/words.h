@@ -11,4 +11,7 @@ const char *words_nearest(const char *word, const char *const *words, size_t cou
  * until the next call of this thread. */
 const char *words_hint(const char *word, const char *const *words, size_t count);
 
+/* Makes one line of a sentence: what a person typed or a file holds may have line ends, which become '?'. */
+void words_one_line(char *sentence);
+
 #endif
