@@ -1,6 +1,7 @@
 /*
  * crash.c -- `assay crash`: what an engine's data is after a crash, a result file of it, and the replay of one failure.
  */
+#include <errno.h>
 #include <inttypes.h>
 #include <jansson.h>
 #include <stdio.h>
@@ -33,7 +34,7 @@ struct request {
     const char     *engine, *mode, *profile, *workload, *durability, *replay, *dir, *out;
     struct arg_list set;
     uint64_t        ops, states, run_ns, threads, keys, value_bytes, seed, timeout_ns;
-    bool            until_failure;
+    bool            until_failure, states_given, seconds_given, threads_given, keys_given, value_bytes_given;
 };
 
 static struct arg_command command; /* of the running command, for its sentences */
@@ -104,6 +105,13 @@ static const char *lasting_name(const char *engine, char out[PATH_MAX])
 }
 
 /* Directories. */
+
+static bool is_directory(const char *path)
+{
+    struct stat status;
+
+    return stat(path, &status) == 0 && S_ISDIR(status.st_mode);
+}
 
 /* What is written often and thrown away goes into memory where there is some. */
 static bool make_scratch(const char *dir, bool in_memory, char out[PATH_MAX])
@@ -317,14 +325,17 @@ static int check(const struct request *request, struct campaign_settings *settin
         return args_wrong(&command, "engine %s does not offer durability %s; \"assay engines %s\" lists its tiers",
                           settings->engine->name, kv_durability_text(settings->config.durability, tier),
                           settings->engine->name);
-    if (request->threads > HISTORY_SESSIONS_MAX)
+    if ((request->states_given && !request->states) || (request->seconds_given && !request->run_ns))
+        return args_wrong(&command, "%s 0 crashes nothing; write 1 or more", request->states_given && !request->states
+                                                                                 ? "--states" : "--seconds");
+    if ((request->threads_given && !request->threads) || request->threads > HISTORY_SESSIONS_MAX)
         return args_wrong(&command, "--threads %" PRIu64 " is out of range; write 1 to %d", request->threads,
                           HISTORY_SESSIONS_MAX);
-    if (request->keys == 1 || request->keys > KEYSPACE_MAX)
+    if ((request->keys_given && request->keys < 2) || request->keys > KEYSPACE_MAX)
         return args_wrong(&command, "--keys %" PRIu64 " is out of range; write 2 to %d", request->keys, KEYSPACE_MAX);
     if (request->ops < 1 || request->ops > 1000000)
         return args_wrong(&command, "--ops %" PRIu64 " is out of range; write 1 to 1M", request->ops);
-    if (request->value_bytes && (request->value_bytes < 24 || request->value_bytes > (16 << 20)))
+    if (request->value_bytes_given && (request->value_bytes < 24 || request->value_bytes > (16 << 20)))
         return args_wrong(&command, "--value-bytes is out of range; write 24 to 16M");
     if (!set_workload(request, settings))
         return args_wrong(&command, "--workload: %s", fail_text());
@@ -370,6 +381,11 @@ static int run(const struct request *request, int argc, char **argv)
     if (!settings.states && !settings.run_ns)
         settings.states = 500;
     made_dir = mkdir(request->dir, 0777) == 0;
+    if (!made_dir && (errno == ENOENT || errno == ENOTDIR || (errno == EEXIST && !is_directory(request->dir)))) {
+        code = args_wrong(&command, "--dir %s: %s; name a directory, or one to make in a directory that exists", request->dir,
+                          errno == EEXIST ? "is no directory" : strerror(errno));
+        goto out;
+    }
     code = 1;
     if (!make_scratch(request->dir, settings.profile != NULL, store_dir) || !make_scratch(request->dir, true, image_dir)) {
         fprintf(stderr, "assay crash: %s\n", fail_text());
@@ -420,14 +436,14 @@ int command_crash(int argc, char **argv)
         {"profile", ARG_TEXT, &request.profile, "P", "power: how the disk behaves (drop-unsynced); any other word lists them", NULL},
         {"workload", ARG_TEXT, &request.workload, "W", "what lives do: churn, made for crashes (the default), or the mix of a workload of the bench", NULL},
         {"ops", ARG_COUNT, &request.ops, "N", "a life ends after up to so many acknowledged writes (260)", NULL},
-        {"states", ARG_COUNT, &request.states, "N", "so many crash states, for kills one a life (500, unless --seconds is given)", NULL},
-        {"seconds", ARG_TIME, &request.run_ns, "S", "as many lives as fit into that time", NULL},
+        {"states", ARG_COUNT, &request.states, "N", "so many crash states, for kills one a life (500, unless --seconds is given)", &request.states_given},
+        {"seconds", ARG_TIME, &request.run_ns, "S", "as many lives as fit into that time", &request.seconds_given},
         {"until-failure", ARG_FLAG, &request.until_failure, NULL, "the first failure ends the campaign", NULL},
         {"durability", ARG_TEXT, &request.durability, "TIER", "none, process, ordered, interval:10ms, commit (process)", NULL},
         {"set", ARG_EACH, &request.set, "E.O=V", "an engine's option; \"assay engines NAME\" lists them", NULL},
-        {"threads", ARG_COUNT, &request.threads, "T", "sessions at once (6)", NULL},
-        {"keys", ARG_COUNT, &request.keys, "N", "how many keys (64)", NULL},
-        {"value-bytes", ARG_BYTES, &request.value_bytes, "B", "the largest value (40k); most are far smaller", NULL},
+        {"threads", ARG_COUNT, &request.threads, "T", "sessions at once (6)", &request.threads_given},
+        {"keys", ARG_COUNT, &request.keys, "N", "how many keys (64)", &request.keys_given},
+        {"value-bytes", ARG_BYTES, &request.value_bytes, "B", "the largest value (40k); most are far smaller", &request.value_bytes_given},
         {"seed", ARG_COUNT, &request.seed, "S", "what is done, and about when a life ends (1)", NULL},
         {"timeout", ARG_TIME, &request.timeout_ns, "T", "who does not come back in that time hangs (20 s)", NULL},
         {"replay", ARG_TEXT, &request.replay, "TOKEN", "judge a kept failure again", NULL},

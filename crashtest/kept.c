@@ -141,7 +141,10 @@ static bool load_run(const char *dir, struct kept *kept)
     bool         good;
 
     if (!run) {
-        fail_set("%s line %d: %s; give the directory of a kept failure", path, error.line, error.text);
+        if (error.line < 0)
+            fail_set("no failure is kept in \"%s\": %s; give the directory of one", dir, error.text);
+        else
+            fail_set("%s line %d: %s; give the directory of a kept failure", path, error.line, error.text);
         return false;
     }
     good = json_unpack_ex(run, &error, 0, "{s:s, s:s, s:s, s:s, s:I, s:I, s:I, s:I, s:b, s:I, s:I, s:s, s:o}", "engine",

@@ -51,6 +51,7 @@
 #define DISK_SAMPLE_NS  (250 * NS_PER_MS)
 #define COUNT_VARIABLE  "ASSAY_BENCH_COUNT"
 #define CALIBRATION_NS  (3 * NS_PER_S)
+#define LABEL_LETTERS   "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_+" /* safe in tables, files and --set */
 #define OTHERS_SHARE    0.10 /* from here on what else ran is worth a warning */
 #define STEAL_SHARE     0.02
 #define IDLE_OPS        300000
@@ -71,6 +72,7 @@ struct bench {
     struct arg_list engine_list, set_list, verified_list;
     const char     *workload_name, *durability_text, *load_durability_text, *base_dir, *out_path;
     uint64_t        batch, memory_bytes, rounds, timeout_ns;
+    bool            batch_given, memory_given;
     bool            cold, force, no_meters, no_calibration;
 
     struct workload         workload;
@@ -125,8 +127,12 @@ static bool add_engine(struct bench *bench, const char *item)
     *entry = (struct entry){.wanted = equals ? equals + 1 : item};
     if (kv_engine_find(entry->wanted, &entry->engine) != KV_OK)
         return false;
-    if (label >= sizeof entry->label || (equals && label == 0)) {
-        fail_set("\"%s\" wants a name of 1 to %zu letters before =", item, sizeof entry->label - 1);
+    if (label >= sizeof entry->label || (equals && (label == 0 || strspn(item, LABEL_LETTERS) != label))) {
+        fail_set("\"%s\" wants a name of 1 to %zu letters, digits, - or _ before =", item, sizeof entry->label - 1);
+        return false;
+    }
+    if (equals && entry_named(bench, item, label)) {
+        fail_set("\"%s\": there is a %.*s already; give each engine a name of its own", item, (int)label, item);
         return false;
     }
     if (equals)
@@ -135,7 +141,7 @@ static bool add_engine(struct bench *bench, const char *item)
         snprintf(entry->label, sizeof entry->label, "%s", entry->engine->name);
     /* The same engine twice is an A/A comparison: the second gets a number. */
     for (int number = 2; entry_named(bench, entry->label, strlen(entry->label)); number++)
-        snprintf(entry->label, sizeof entry->label, "%.48s#%d", equals ? "" : entry->engine->name, number);
+        snprintf(entry->label, sizeof entry->label, "%.48s#%d", entry->engine->name, number);
     kv_config_init(entry->engine, &entry->config);
     bench->entry_count++;
     return true;
@@ -251,7 +257,7 @@ static bool resolve(struct bench *bench)
     if (!workload_load(&bench->workload, bench->workload_name) ||
         !workload_set_options(&bench->workload, &bench->options))
         return false;
-    if (bench->batch) {
+    if (bench->batch_given) {
         snprintf(batch, sizeof batch, "%" PRIu64, bench->batch);
         if (!workload_set(&bench->workload, "batch_gets", batch))
             return false;
@@ -260,6 +266,11 @@ static bool resolve(struct bench *bench)
         return false;
     if (bench->rounds == 0 || bench->rounds > ROUNDS_MAX) {
         fail_set("--rounds %" PRIu64 ": write 1 to %d", bench->rounds, ROUNDS_MAX);
+        return false;
+    }
+    if (bench->timeout_ns == 0 || (bench->memory_given && bench->memory_bytes == 0)) {
+        fail_set(bench->timeout_ns ? "--memory 0 is no budget; leave --memory out for no limit"
+                                   : "--timeout 0 gives a cell no time at all; write it like 30s or 2m");
         return false;
     }
     for (size_t i = 0; i < bench->set_list.count; i++) {
@@ -961,11 +972,11 @@ int command_bench(int argc, char **argv)
         {"load-durability", ARG_TEXT, &bench.load_durability_text, "TIER",
          "of the load alone (default: the same); the store is then opened again", NULL},
         {"set", ARG_EACH, &bench.set_list, "ENGINE.OPTION=VALUE", "an option of an engine (assay engines NAME)", NULL},
-        {"batch", ARG_COUNT, &bench.batch, "B", "reads are asked for in groups of B", NULL},
+        {"batch", ARG_COUNT, &bench.batch, "B", "reads are asked for in groups of B", &bench.batch_given},
         {"rounds", ARG_COUNT, &bench.rounds, "R", "each round runs every engine once, in shuffled order (default 1)",
          NULL},
         {"memory", ARG_BYTES, &bench.memory_bytes, "M", "one memory budget for every engine, page cache included",
-         NULL},
+         &bench.memory_given},
         {"cold", ARG_FLAG, &bench.cold, NULL, "drop the page cache between load and run; no warm-up", NULL},
         {"no-calibrate", ARG_FLAG, &bench.no_calibration, NULL,
          "leave out what the machine itself can do (some seconds)", NULL},

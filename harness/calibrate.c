@@ -1111,6 +1111,8 @@ int command_calibrate(int argc, char **argv)
 
     if (rc >= 0)
         return rc;
+    if (budget_ns == 0)
+        return args_wrong(&command, "--seconds 0 measures nothing; write 1 or more");
     if (stat(dir, &status) != 0)
         return args_wrong(&command, "--dir %s: %s; name a folder that exists", dir, strerror(errno));
     if (!S_ISDIR(status.st_mode))

@@ -92,8 +92,15 @@ static int check_target(const struct arg_command *command, const char *dir)
     size_t      count = 0;
     bool        former;
 
-    if (stat(dir, &status) != 0)
-        return errno == ENOENT ? 0 : args_wrong(command, "--out %s: %s", dir, strerror(errno));
+    if (stat(dir, &status) != 0) {
+        const char *slash = strrchr(dir, '/');
+        char       *parent = slash ? text_of("%.*s", slash == dir ? 1 : (int)(slash - dir), dir) : text_of(".");
+        bool        absent = errno == ENOENT && parent && stat(parent, &status) != 0;
+        int         code = errno == ENOENT && !absent ? 0 : args_wrong(command, "--out %s: %s", dir, strerror(errno));
+
+        free(parent);
+        return code;
+    }
     if (!S_ISDIR(status.st_mode))
         return args_wrong(command, "--out %s: there is a file of that name; name a folder", dir);
     if (!each_entry(dir, is_ours, stranger))
