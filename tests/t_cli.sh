@@ -167,6 +167,15 @@ bench bench_takes_a_minimum_below_its_maximum 2 wait_min_ns --arrival bursty --w
 bench bench_runs_at_least_one_round 2 --rounds --rounds 0
 refused bench_wants_a_directory_that_is_there 2 "$work/nosuch" bench --engine memory --workload ycsb-a --dir "$work/nosuch"
 bench bench_finds_out_early_that_a_result_cannot_be_written 2 "$work/nosuch/r.json" --out "$work/nosuch/r.json"
+bench bench_puts_no_result_over_a_directory 2 "$work/stores" --out "$work/stores"
+bench an_option_may_not_be_empty 2 "--out FILE" --out ''
+bench nor_may_an_item_of_a_list 2 "empty item" --engine ''
+bench a_name_in_tables_has_plain_letters 2 letters --engine "$(printf 'a\nb')=memory"
+bench a_name_stands_for_one_engine 2 '"a=null"' --engine a=memory,a=null
+bench no_time_is_no_timeout 2 --timeout --timeout 0
+bench no_memory_is_no_budget 2 --memory --memory 0
+bench reads_come_at_least_one_at_a_time 2 batch_gets --batch 0
+bench a_line_end_in_a_word_breaks_no_line 2 'a?b' --workload "$(printf 'a\nb')"
 if [ -z "$(ls -A "$work/stores")" ]; then ok and_none_of_them_left_a_store; else
     not_ok and_none_of_them_left_a_store "$(ls -A "$work/stores")"; fi
 
@@ -183,6 +192,11 @@ crash a_profile_belongs_to_power 2 --profile --engine $e --mode kill --profile e
 crash crash_knows_no_such_profile 2 '"nosuch"' --engine $e --mode power --profile nosuch
 crash crash_knows_no_such_option_of_an_engine 2 '"buckets"' --engine $e --mode kill --set $e.bukets=1
 crash crash_takes_threads_in_their_range 2 --threads --engine $e --mode kill --threads 0
+for option in states seconds threads keys value-bytes timeout; do
+    crash "crash_takes_no_0_for_$option" 2 "--$option" --engine $e --mode kill --$option 0
+done
+refused crash_makes_one_directory_not_two 2 "$work/no/such" crash --engine $e --mode kill --states 1 --dir "$work/no/such"
+refused crash_wants_a_directory 2 letter.txt crash --engine $e --mode kill --states 1 --dir "$work/letters/letter.txt"
 crash a_replay_wants_what_was_kept 2 nosuch --replay "$work/nosuch"
 absent and_none_of_them_left_a_directory "$work/crashes"
 
@@ -197,9 +211,23 @@ refused a_result_that_is_cut_off_is_named 1 "$work/cut.json" report "$work/cut.j
 refused a_file_that_is_no_result_is_named 1 "$work/other.json" report "$work/other.json" --out "$work/page"
 refused a_result_that_is_not_there_is_named 1 "$work/nosuch.json" report "$work/nosuch.json" --out "$work/page"
 refused one_bad_result_of_two_is_enough 1 "$work/cut.json" report "$work/r.json" "$work/cut.json" --out "$work/page"
+refused a_report_has_a_parent 2 "$work/no/such" report "$work/r.json" --out "$work/no/such"
 refused a_report_wants_a_place 2 --out report "$work/r.json"
 absent and_nothing_half_written_is_left "$work/page"
 refused calibrate_wants_a_directory_that_is_there 2 "$work/nosuch" calibrate --dir "$work/nosuch"
+
+refused calibrate_wants_some_time 2 --seconds calibrate --dir "$work/stores" --seconds 0
+
+# Output that is lost is no success, and a stream that is closed is no place for a store's file.
+for command in --help engines "engines --json" "bench --help" "workloads ycsb-a" "scan --engine $e --dir $store"; do
+    for gone in '>/dev/full' '>&-'; do
+        # shellcheck disable=SC2086
+        eval '"$assay" $command '"$gone"' 2>"$work/err"'
+        code=$?
+        if [ $code = 1 ] && grep -q 'standard output' "$work/err"; then ok "output_lost: $command $gone"; else
+            not_ok "output_lost: $command $gone" "exit $code" "$(head -n 3 "$work/err")"; fi
+    done
+done
 
 if [ "$(id -u)" = 0 ] && mkdir "$work/full.mount" && mount -t tmpfs -o size=256k assay "$work/full.mount" 2>/dev/null; then
     for a in $engines; do
