@@ -175,11 +175,11 @@ static const struct quantity costs[] = {
     {"load", "per_op.cpu_user_ns", "per_op.cpu_system_ns", "CPU: user, system (light)", TEXT_NS, "CPU time per operation"},
     {"meters", "per_op.syscalls", NULL, "system calls", TEXT_PLAIN, "system calls per operation"},
     {"meters", "per_op.allocations", NULL, "allocations", TEXT_PLAIN, "allocations per operation"},
-    {"run", "per_op.wchar", "per_op.device_write_bytes", "written: by calls, by device (light)", TEXT_BYTES,
+    {"run", "per_op.write_bytes", "per_op.device_write_bytes", "written: for the process, by the device (light)", TEXT_BYTES,
      "bytes per operation"},
-    {"load", "per_op.wchar", "per_op.device_write_bytes", "written: by calls, by device (light)", TEXT_BYTES,
+    {"load", "per_op.write_bytes", "per_op.device_write_bytes", "written: for the process, by the device (light)", TEXT_BYTES,
      "bytes per operation"},
-    {"run", "per_op.rchar", "per_op.device_read_bytes", "read: by calls, by device (light)", TEXT_BYTES,
+    {"run", "per_op.rchar", "per_op.device_read_bytes", "read: by calls, by the device (light)", TEXT_BYTES,
      "bytes per operation"},
     {"run", "per_op.device_flushes", NULL, "device flushes", TEXT_PLAIN, "flushes per operation"},
     {"load", "per_op.device_flushes", NULL, "device flushes", TEXT_PLAIN, "flushes per operation"},
@@ -188,7 +188,7 @@ static const struct quantity costs[] = {
 static const struct quantity spaces[] = {
     {NULL, "amplification.space", NULL, "space amplification", TEXT_PLAIN, "disk bytes by live bytes"},
     {NULL, "amplification.write_calls", "amplification.write_device",
-     "write amplification: by calls, by device (light)", TEXT_PLAIN, "bytes written by bytes put"},
+     "write amplification: by calls, mapped files left out; by the device (light)", TEXT_PLAIN, "bytes written by bytes put"},
     {NULL, "space.disk_bytes", "space.peak_disk_bytes", "disk: at the end, at its peak (light)", TEXT_BYTES, "bytes"},
     {NULL, "space.memory_peak_bytes", NULL, "resident memory at its peak", TEXT_BYTES, "bytes"},
     {NULL, "recovery_ns", NULL, "reopening the store", TEXT_NS, "time"},
@@ -598,7 +598,7 @@ static const struct column headline_columns[] = {
     {"ops_per_s_engine", "Engine", COLUMN_RATE}, {"min", "min", COLUMN_RATE},
     {"max", "max", COLUMN_RATE},                 {"ops_per_s_all_in", "All in", COLUMN_RATE},
     {"p99_ns", "p99", COLUMN_NS},                {"cpu_ns_per_op", "CPU/op", COLUMN_NS},
-    {"write_bytes_per_op", "Written/op", COLUMN_BYTES}, {"status", "Status", COLUMN_TEXT},
+    {"write_bytes_per_op", "To disk/op", COLUMN_BYTES}, {"status", "Status", COLUMN_TEXT},
 };
 
 /* p99 of all kinds together: of the phase itself, else of the latency pass of the same part. */
@@ -640,7 +640,7 @@ void figures_headline(struct table *table, const struct model *model)
                 struct spread all    = gather_spread(experiment->root, name, steps[s], "ops_per_s_all_in");
                 struct spread user   = gather_spread(experiment->root, name, steps[s], "per_op.cpu_user_ns");
                 struct spread system = gather_spread(experiment->root, name, steps[s], "per_op.cpu_system_ns");
-                struct spread wrote  = gather_spread(experiment->root, name, steps[s], "per_op.wchar");
+                struct spread wrote  = gather_spread(experiment->root, name, steps[s], "per_op.write_bytes");
                 char         *status = gather_status(experiment->root, name), *why, *html = NULL;
                 enum badge    badge  = model_badge(model, experiment->root, engine, &why);
                 size_t        bytes;
