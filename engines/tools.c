@@ -422,7 +422,7 @@ int command_dump(int argc, char **argv)
     const struct arg_command command = {
         "assay dump", "FILE", "Prints one file of a store, a snapshot stream or the trace of a crash test, for people: every record, and where it\n"
         "is damaged.  "
-        "The file says itself what it is; nothing is changed.", options, "  assay dump store/000001.seg\n"};
+        "The file says itself what it is; nothing is changed.", options, "  assay dump store/00000001.log\n"};
     struct arg_list          words = {0};
     struct dumping           dumping = {.status = KV_MISMATCH};
     struct stat              info;
