@@ -520,6 +520,32 @@ static void a_kill_anywhere_in_a_merge_leaves_the_same_data(void **state)
     }
 }
 
+/* What came after the last log segment may be in a merged one by now; then its numbers are not the next. */
+static void the_log_goes_on_behind_what_was_merged(void **state)
+{
+    char      large[3000];
+    struct db db = open_db(at("db"), "segment_bytes=4096 merge=false");
+
+    (void)state;
+    memset(large, 'x', sizeof large);
+    must(kv_put(db.session, slice_text("first"), slice_of(large, 2600))); /* alive: no merge takes its segment */
+    must(kv_put(db.session, slice_text("dead"), slice_of(large, sizeof large)));
+    must(kv_del(db.session, slice_text("dead")));
+    must(kv_compact(db.session));
+    copy_dir(at("db"), at("killed"));
+    close_db(&db);
+    assert_int_equal(access(at("killed/00000001.log"), F_OK), 0);
+    db = open_db(at("killed"), "segment_bytes=4096 merge=false");
+    assert_string_equal(get(&db, "dead"), "(absent)");
+    put(&db, "after", "the merge");
+    must(kv_sync(db.session));
+    copy_dir(at("killed"), at("killed again"));
+    close_db(&db);
+    db = open_db(at("killed again"), "segment_bytes=4096 merge=false");
+    assert_string_equal(get(&db, "after"), "the merge");
+    close_db(&db);
+}
+
 /* ---- Hints. ---- */
 
 static void a_hint_of_less_than_the_segment_is_used_for_its_part(void **state)
@@ -829,6 +855,7 @@ int main(void)
         TEST(compact_gives_everything_dead_back),
         TEST(defect_11_a_merge_keeps_the_newest),
         TEST(a_kill_anywhere_in_a_merge_leaves_the_same_data),
+        TEST(the_log_goes_on_behind_what_was_merged),
         TEST(a_hint_of_less_than_the_segment_is_used_for_its_part),
         TEST(a_hint_that_does_not_belong_is_ignored),
         TEST(hints_and_records_recover_the_same),

@@ -408,7 +408,8 @@ static void place_logs(struct recovery *recovery)
         struct log_file *log = &recovery->logs[i];
         struct segment  *segment = log->segment;
         segment->synced = segment->last_seq <= recovery->durable_seq;
-        if (i + 1 == recovery->log_count && segment->end < segment->capacity) {
+        /* Numbers within a segment have no gaps: where merged segments cover what came next, a new one must follow. */
+        if (i + 1 == recovery->log_count && segment->end < segment->capacity && segment->last_seq == recovery->last_seq) {
             store->log.resume = segment;
             store->log.resume_hinted = log->hinted;
             store->log.tail = segment->end;
