@@ -29,6 +29,10 @@
 #define RECOVERY_PERCENT 14
 #define RECOVERIES_MAX   3
 
+/* Of 100 lives, so many end at rest, after at most so many operations a session. */
+#define CALM_PERCENT 8
+#define CALM_OPS     60
+
 /* Of 100 lives, so many are killed at an I/O call. */
 #define CALL_PERCENT 20
 
@@ -102,15 +106,25 @@ static void say_ended(enum verdict verdict, const char *found, struct oracle_ver
 
 /* Lives. */
 
+/* A session alone leaves gaps in which background work ends and nothing is written: states that many never show. */
+static uint32_t threads_of(struct campaign *campaign)
+{
+    uint32_t most = campaign->settings->engine->can & KV_SESSIONS ? campaign->settings->threads : 1;
+    uint64_t dice = rng_below(&campaign->rng, 4);
+
+    return dice == 0 ? 1 : dice == 1 ? 1 + (uint32_t)rng_below(&campaign->rng, most) : most;
+}
+
 static struct life_plan plan_of(struct campaign *campaign)
 {
     const struct campaign_settings *settings = campaign->settings;
 
     return (struct life_plan){.engine = settings->engine, .config = &campaign->config, .keys = campaign->keys,
                               .history = campaign->history, .mix = settings->mix,
-                              .threads = settings->engine->can & KV_SESSIONS ? settings->threads : 1,
+                              .threads = threads_of(campaign),
                               .value_bytes_max = settings->value_bytes_max, .seed = settings->seed,
-                              .life = campaign->life};
+                              .life = campaign->life,
+                              .calm_ops = rng_below(&campaign->rng, 100) < CALM_PERCENT ? 1 + (uint32_t)rng_below(&campaign->rng, CALM_OPS) : 0};
 }
 
 static bool is_power(const struct campaign *campaign)
@@ -429,21 +443,50 @@ static uint64_t base_count(const struct trace *trace)
     return count;
 }
 
-/* Half of the positions are where an operation was acknowledged: what it was promised must be there by then. */
-static uint64_t choose_position(struct campaign *campaign)
+/* Where some operation returned: what it was promised must be there by then. */
+static uint64_t end_of_some_op(struct campaign *campaign)
 {
     struct history_record record;
-    uint64_t              base = base_count(campaign->trace), count = campaign->trace->count;
-    uint64_t              position = base + rng_below(&campaign->rng, count - base + 1);
+    uint64_t              position = 0;
 
-    if (rng_below(&campaign->rng, 2) && history_collect(campaign->history, &record)) {
-        if (record.op_count) {
-            uint64_t end = record.ops[rng_below(&campaign->rng, record.op_count)].end_position;
-            position = end >= base && end <= count ? end : position;
-        }
-        history_record_free(&record);
-    }
+    if (!history_collect(campaign->history, &record))
+        return 0;
+    if (record.op_count)
+        position = record.ops[rng_below(&campaign->rng, record.op_count)].end_position;
+    history_record_free(&record);
     return position;
+}
+
+static bool changes_names(const struct trace_record *rec)
+{
+    return rec->kind == TRACE_RENAME || rec->kind == TRACE_UNLINK || rec->kind == TRACE_CREATE || rec->kind == TRACE_LINK ||
+           rec->kind == TRACE_MKDIR || rec->kind == TRACE_RMDIR || rec->kind == TRACE_TRUNCATE || rec->kind == TRACE_EXCHANGE;
+}
+
+/* Behind some change of a name or a size: there one truth takes the place of another. */
+static uint64_t end_of_some_change(struct campaign *campaign)
+{
+    uint64_t changes = 0, number = 0, chosen;
+
+    for (const struct trace_record *rec = trace_first(campaign->trace); rec; rec = trace_next(campaign->trace, rec))
+        changes += !(rec->flags & TRACE_BASE) && changes_names(rec);
+    chosen = changes ? rng_below(&campaign->rng, changes) + 1 : 0;
+    for (const struct trace_record *rec = trace_first(campaign->trace); rec && chosen; rec = trace_next(campaign->trace, rec)) {
+        chosen -= !(rec->flags & TRACE_BASE) && changes_names(rec);
+        number++;
+    }
+    return number;
+}
+
+static uint64_t choose_position(struct campaign *campaign)
+{
+    uint64_t base = base_count(campaign->trace), count = campaign->trace->count, position = 0;
+
+    switch (rng_below(&campaign->rng, 3)) {
+    case 0: position = end_of_some_op(campaign); break;
+    case 1: position = end_of_some_change(campaign); break;
+    }
+    return position >= base && position > 0 && position <= count ? position : base + rng_below(&campaign->rng, count - base + 1);
 }
 
 /* A power loss during the recovery from the one before: what image holds is durable, what the recovery did is not. */

@@ -5,7 +5,8 @@
  *            random moment more; or at some moment of its opening; or, when the recorder is there, at its n-th I/O call,
  *            before, after or in the middle of it.
  * Power      The life runs under the recorder and its syncs are not done.  Directories are built from its trace: as the
- *            disk profile leaves them at the end, and at some moments before, mostly just after an acknowledgement.
+ *            disk profile leaves them at the end, and at some moments before, mostly just after an acknowledgement
+ *            or a change of names.
  * Recovery   A part of the deaths is followed by one to three openings that are killed too.
  * Looking    The directory is copied first, so that a failure can be kept as it was; then a survey (survey.h) in a
  *            fresh process, and the oracle (oracle.h).

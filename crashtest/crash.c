@@ -72,7 +72,7 @@ static bool set_workload(const struct request *request, struct campaign_settings
     const double   *mix;
 
     settings->mix     = (struct life_mix){.put = 50, .del = 14, .batch = 8, .modify = 8, .read = 12, .read_many = 3, .sync = 2,
-                                          .compact = 0.2};
+                                          .compact = 0.5};
     settings->threads = request->threads ? (uint32_t)request->threads : 6;
     settings->keys    = request->keys ? (uint32_t)request->keys : 64;
     settings->value_bytes_max = request->value_bytes ? (uint32_t)request->value_bytes : 40 << 10;

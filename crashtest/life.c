@@ -288,7 +288,7 @@ static void *work(void *arg)
 {
     struct worker *worker = arg;
 
-    for (uint32_t i = 0; one_op(worker); i++)
+    for (uint32_t i = 0; (!worker->plan->calm_ops || i < worker->plan->calm_ops) && one_op(worker); i++)
         if (worker->number == 0 && i % LOOK_OPS == 0)
             look_at_figures(worker);
     return NULL;
@@ -343,6 +343,8 @@ int life_body(void *arg)
     for (uint32_t i = 0; i < plan->threads; i++)
         if (workers[i].started)
             pthread_join(workers[i].thread, NULL);
+    if (plan->calm_ops && (plan->engine->can & KV_COMPACT) && !history->broken_taken)
+        expected(&workers[0], kv_compact(workers[0].session));
     if (!plan->recovery_only)
         __atomic_store_n(&history->stage, history->broken_taken ? HISTORY_BROKEN : HISTORY_DONE, __ATOMIC_SEQ_CST);
     for (;;)

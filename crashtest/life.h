@@ -31,6 +31,8 @@ struct life_plan {
     uint32_t                    life;   /* its number in the campaign: makes its values unlike all others' */
     const struct recorder_api  *recorder; /* NULL: nobody records or counts */
     const struct recorder_plan *record;
+    uint32_t                    calm_ops; /* not 0: a session ends after so many operations, and the last thing is a compaction,
+                                           * where there is one: so that death finds the store at rest */
     bool                        recovery_only; /* opens the store and waits: to be killed meanwhile */
 };
 
