@@ -34,7 +34,7 @@
 #define CALM_OPS     60
 
 /* Of 100 lives, so many are killed at an I/O call. */
-#define CALL_PERCENT 20
+#define CALL_PERCENT 30
 
 /* Power losses: so many states are built of one life, and a sync may take so long. */
 #define STATES_PER_LIFE 4
