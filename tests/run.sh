@@ -76,18 +76,17 @@ report() {
     } 9>"$work/lock"
 }
 
-# The longest first would be best; the shell tests are, so they begin.
+# The slowest first, so that no core waits for one at the end: shell tests, then the builds from the last.
 list=()
-for build in "$@"; do
-    if [ $first = 1 ]; then
-        for program in tests/layers.sh tests/t_*.sh; do
-            [ -e "$program" ] && list+=("$build $program")
-        done
-    fi
-    first=0
-    for program in "$build"/tests/t_* "$build"/tests/fuzz_*; do
+if [ $first = 1 ]; then
+    for program in tests/layers.sh tests/t_*.sh; do
+        [ -e "$program" ] && list+=("$1 $program")
+    done
+fi
+for ((i = $#; i > 0; i--)); do
+    for program in "${!i}"/tests/t_* "${!i}"/tests/fuzz_*; do
         case $program in *.d | *.o) continue ;; esac
-        [ -x "$program" ] && list+=("$build $program")
+        [ -x "$program" ] && list+=("${!i} $program")
     done
 done
 
