@@ -25,8 +25,8 @@
 #define LIVES_PER_STORE 24
 
 /* Of 100 lives, so many are killed while they open their store, and so many are followed by openings that are killed. */
-#define EARLY_PERCENT    6
-#define RECOVERY_PERCENT 14
+#define EARLY_PERCENT    8
+#define RECOVERY_PERCENT 18
 #define RECOVERIES_MAX   3
 
 /* Of 100 lives, so many end at rest, after at most so many operations a session. */

@@ -428,14 +428,14 @@ out:
 
 int command_crash(int argc, char **argv)
 {
-    struct request request = {.mode = "kill", .workload = "churn", .durability = "process", .dir = "assay-crash", .ops = 260,
+    struct request request = {.mode = "kill", .workload = "churn", .durability = "process", .dir = "assay-crash", .ops = 360,
                               .seed = 1, .timeout_ns = 20 * NS_PER_S};
     const struct arg options[] = {
         {"engine", ARG_TEXT, &request.engine, "NAME", "which engine; a plug-in by its path", NULL},
         {"mode", ARG_TEXT, &request.mode, "MODE", "kill (the process dies) or power (the machine does)", NULL},
         {"profile", ARG_TEXT, &request.profile, "P", "power: how the disk behaves (drop-unsynced); any other word lists them", NULL},
         {"workload", ARG_TEXT, &request.workload, "W", "what lives do: churn, made for crashes (the default), or the mix of a workload of the bench", NULL},
-        {"ops", ARG_COUNT, &request.ops, "N", "a life ends after up to so many acknowledged writes (260)", NULL},
+        {"ops", ARG_COUNT, &request.ops, "N", "a life ends after up to so many acknowledged writes (360)", NULL},
         {"states", ARG_COUNT, &request.states, "N", "so many crash states, for kills one a life (500, unless --seconds is given)", &request.states_given},
         {"seconds", ARG_TIME, &request.run_ns, "S", "as many lives as fit into that time", &request.seconds_given},
         {"until-failure", ARG_FLAG, &request.until_failure, NULL, "the first failure ends the campaign", NULL},
