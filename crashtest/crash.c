@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <jansson.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -380,6 +381,7 @@ static int run(const struct request *request, int argc, char **argv)
     settings.dir             = request->dir;
     if (!settings.states && !settings.run_ns)
         settings.states = 500;
+    signal(SIGPIPE, SIG_IGN); /* a reader that left must not leave our directories behind */
     made_dir = mkdir(request->dir, 0777) == 0;
     if (!made_dir && (errno == ENOENT || errno == ENOTDIR || (errno == EEXIST && !is_directory(request->dir)))) {
         code = args_wrong(&command, "--dir %s: %s; name a directory, or one to make in a directory that exists", request->dir,
