@@ -55,6 +55,8 @@
 #define OTHERS_SHARE    0.10 /* from here on what else ran is worth a warning */
 #define STEAL_SHARE     0.02
 #define IDLE_OPS        300000
+#define IDLE_OPS_MIN    16
+#define IDLE_BYTES      (UINT64_C(1) << 28) /* large values would make it longer than what it is the background of */
 #define IDLE_RUNS       3       /* the cheapest counts: noise only ever adds */
 #define GAP_NS          (50 * NS_PER_MS)
 
@@ -602,12 +604,15 @@ static json_t *idle_json(struct bench *bench)
 {
     static struct workload workload; /* large */
     json_t                *best = NULL, *json;
+    uint64_t               ops;
 
     workload = bench->workload;
     workload.phase_count = 1;
-    workload.phases[0].ops = IDLE_OPS;
+    ops = IDLE_BYTES / ((uint64_t)workload.key_bytes + workload.value_bytes_max + 1);
+    ops = ops > IDLE_OPS ? IDLE_OPS : ops < IDLE_OPS_MIN ? IDLE_OPS_MIN : ops;
+    workload.phases[0].ops = ops;
     workload.phases[0].run_ns = 0;
-    workload.warmup_ops = IDLE_OPS / 10;
+    workload.warmup_ops = ops / 10;
     workload.arrival = ARRIVAL_UNTHROTTLED;
     workload.load = false;
     for (size_t i = 0; kv_engines[i]; i++) {
@@ -950,7 +955,9 @@ static int run_bench(struct bench *bench, const struct arg_command *command, int
     if (!result_write(bench->result, &out, !stopped))
         fprintf(stderr, "assay bench: %s\n", fail_text());
     else
-        code = bench->broken ? 1 : 0;
+        code = bench->broken || stopped ? 1 : 0;
+    if (stopped)
+        fprintf(stderr, "assay bench: interrupted; what was measured until then is in the result\n");
 clean:
     if (*bench->dir)
         space_remove(bench->dir);

@@ -200,6 +200,11 @@ refused crash_wants_a_directory 2 letter.txt crash --engine $e --mode kill --sta
 crash a_replay_wants_what_was_kept 2 nosuch --replay "$work/nosuch"
 absent and_none_of_them_left_a_directory "$work/crashes"
 
+# What stands behind a run is in proportion to it: neither the hash of the stream nor the idle run makes values by the thousand.
+if timeout -s KILL 60 "$assay" bench --engine null --workload ycsb-a --records 2 --ops 4 --value-bytes 16M --no-calibrate --no-meters \
+    --dir "$work/stores" --out /dev/null 2>"$work/err"; then ok large_values_take_no_ages; else
+    not_ok large_values_take_no_ages "$(head -n 3 "$work/err")"; fi
+
 if "$assay" bench --engine null --workload ycsb-a --records 1k --ops 1k --dir "$work/stores" --out "$work/r.json" 2>"$work/err"; then
     ok bench_writes_a_result
 else
