@@ -407,7 +407,9 @@ static int run(const struct request *request, int argc, char **argv)
         bad += result.verdicts[v];
     print_summary(&settings, &result);
     add_results(root, request, &settings, &result);
-    code = !good || bad > 0;
+    code = !good || bad > 0 || !result.complete;
+    if (good && !result.complete)
+        fprintf(stderr, "assay crash: interrupted; what was seen until then counts\n");
     if (!request->out) {
         json_decref(root);
     } else if (!result_write(root, &file, good && result.complete)) {
