@@ -75,6 +75,7 @@ struct history_op *history_start(struct history *history, uint32_t session, enum
         memcpy(&writes_of(history, session)[mine->write_count], writes, write_count * sizeof *writes);
     mine->write_count += write_count;
     op->start_position = position_of(history);
+    op->start_ns = clock_now_ns();
     __atomic_store_n(&mine->op_count, mine->op_count + 1, __ATOMIC_RELEASE);
     /* Sequentially consistent: the ticket is taken after all of the above and before anything that the call does. */
     __atomic_store_n(&op->start, __atomic_add_fetch(&history->ticket, 1, __ATOMIC_SEQ_CST), __ATOMIC_SEQ_CST);

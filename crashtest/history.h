@@ -46,7 +46,7 @@ struct history_write {
 struct history_op {
     uint64_t start, end;                   /* tickets from 1; 0: has not begun, has not returned */
     uint64_t start_position, end_position; /* records of the trace when it began, when it had returned */
-    uint64_t end_ns;
+    uint64_t start_ns, end_ns;
     uint32_t session;
     uint32_t kind;
     uint32_t status;                       /* kv_status; means something when end is set */

@@ -14,7 +14,7 @@
 #include "crashtest/tree.h"
 
 #define MAGIC   "ASSAYHST"
-#define VERSION 1u
+#define VERSION 2u
 
 /* history.bin := header, ops, writes, the values before; sum covers all that follows it and the counts. */
 struct header {

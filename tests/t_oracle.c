@@ -475,6 +475,27 @@ static void an_interval_keeps_what_is_older_than_it(void **state)
     assert_verdict(&story, "interval:1s", ORACLE_KILL, VERDICT_LOST);
 }
 
+static void a_write_is_not_acknowledged_when_an_older_one_waits_longer_than_the_interval(void **state)
+{
+    struct story       story;
+    struct history_op *old, *young;
+
+    (void)state;
+    begin(&story);
+    old = put(&story, 0, 1, 101, 1, 2);
+    young = put(&story, 0, 2, 102, 3, 4);
+    old->end_ns = NS_PER_S;
+    young->start_ns = NS_PER_S + 5 * NS_PER_MS;
+    young->end_ns = story.death_ns = NS_PER_S + 6 * NS_PER_MS;
+    assert_verdict(&story, "interval:5ms", ORACLE_POWER, VERDICT_LOST);
+    assert_int_equal(story.verdict.key, 1);
+    young->start_ns--;
+    assert_verdict(&story, "interval:5ms", ORACLE_POWER, VERDICT_HELD);
+    young->start_ns++;
+    young->end = 0; /* it was held back */
+    assert_verdict(&story, "interval:5ms", ORACLE_POWER, VERDICT_HELD);
+}
+
 /* Batches. */
 
 static struct history_op *batch(struct story *story, uint32_t session, uint64_t start, uint64_t end)
@@ -676,6 +697,7 @@ int main(void)
         cmocka_unit_test(a_sync_that_failed_or_never_returned_promises_nothing),
         cmocka_unit_test(a_write_concurrent_with_a_sync_is_not_promised),
         cmocka_unit_test(an_interval_keeps_what_is_older_than_it),
+        cmocka_unit_test(a_write_is_not_acknowledged_when_an_older_one_waits_longer_than_the_interval),
         cmocka_unit_test(a_batch_that_never_returned_is_there_in_whole_or_not_at_all),
         cmocka_unit_test(half_a_batch_is_a_hole),
         cmocka_unit_test(a_batch_without_its_delete_is_a_hole),
