@@ -104,6 +104,13 @@ static void say_ended(enum verdict verdict, const char *found, struct oracle_ver
     snprintf(out->why, sizeof out->why, "while a life ran");
 }
 
+/* A full disk is no fault of the engine: the campaign ends, and nobody is accused.  Returns false, with the sentence. */
+static bool end_on_full_disk(const struct campaign *campaign, const char *text)
+{
+    fail_set("the disk under %s is full (%.300s); give --dir a place with more room", campaign->store, text);
+    return false;
+}
+
 /* Lives. */
 
 /* A session alone leaves gaps in which background work ends and nothing is written: states that many never show. */
@@ -211,6 +218,8 @@ static bool run_life(struct campaign *campaign, uint64_t *death_ns, struct oracl
         return false;
     if (recorded && is_power(campaign) && (report.at_call || campaign->trace->full))
         *death_ns = time_at(campaign->trace, campaign->trace->count); /* the parent learnt of it later */
+    if (campaign->history->broken_taken && campaign->history->broken_status == KV_NO_SPACE)
+        return end_on_full_disk(campaign, campaign->history->broken_text);
     if (campaign->history->broken_taken)
         say_broken(campaign->history, out);
     else if (report.end == KILLER_STALLED)
@@ -405,6 +414,8 @@ static bool judge(struct campaign *campaign, const char *looked, const struct ju
     if (verdict->verdict == VERDICT_HELD) {
         if (!judge_store(judged, looked, campaign->survey, verdict))
             return false;
+        if (campaign->survey->status == KV_NO_SPACE)
+            return end_on_full_disk(campaign, campaign->survey->text);
         result->states++;
         if (campaign->survey->open_ns) {
             campaign->killer.open_ns = (campaign->killer.open_ns * 7 + campaign->survey->open_ns) / 8;
