@@ -441,6 +441,15 @@ static bool go_cold(struct run *run)
     return open_store(run);
 }
 
+/* A read that finds nothing is often cheaper than one that does. */
+static void warn_of_misses(struct run *run, const struct tally *tally)
+{
+    uint64_t reads = tally_kind_ops(tally, OP_READ), missed = tally->count[OP_READ][KV_NOT_FOUND];
+
+    if (missed > reads / 10)
+        result_warn(run->json, "%.0f %% of the reads found nothing", 100.0 * (double)missed / (double)reads);
+}
+
 static void run_figures(struct run *run, json_t *phase)
 {
     struct tally tally = crew_tally(&run->crew);
@@ -454,6 +463,7 @@ static void run_figures(struct run *run, json_t *phase)
                     100 * json_real_value(json_object_get(steady, "slope")),
                     100 * json_real_value(json_object_get(steady, "excursion")));
     json_object_set_new(phase, "steady", steady);
+    warn_of_misses(run, &tally);
     run->run_ns_per_op = ops ? tally.stamped_ns / ops : 0;
 }
 
