@@ -366,7 +366,7 @@ static void *disturb(void *arg)
     return NULL;
 }
 
-static void sessions_and_background_work_do_not_meet(void **state)
+static void defect_26_sessions_and_background_work_do_not_meet(void **state)
 {
     (void)state;
     for (int tier = 0; tier < 3; tier++) {
@@ -397,7 +397,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(a_random_history_follows_the_model, make_root, remove_root),
-        cmocka_unit_test_setup_teardown(sessions_and_background_work_do_not_meet, make_root, remove_root),
+        cmocka_unit_test_setup_teardown(defect_26_sessions_and_background_work_do_not_meet, make_root, remove_root),
     };
 
     return cmocka_run_group_tests_name("bitcask_model", tests, NULL, NULL);

@@ -362,7 +362,7 @@ static void what_a_close_forgets_fails_the_run(void **state)
 
 /* Seed defect 31: a fuzz test that looked up only keys which it had put could not see a key that should not be there.
  */
-static void keys_that_were_never_written_are_asked_for_too(void **state)
+static void defect_31_keys_that_were_never_written_are_asked_for_too(void **state)
 {
     json_t *json;
 
@@ -443,7 +443,7 @@ static void a_missing_capability_is_a_cell_that_says_so(void **state)
 /* Seed defects 29 and 30. */
 
 /* 29: a baseline that slept, or waited for a timeout, in what it timed. */
-static void the_harness_does_not_sleep_in_a_throughput_pass(void **state)
+static void defect_29_the_harness_does_not_sleep_in_a_throughput_pass(void **state)
 {
     json_t *json, *run;
 
@@ -461,7 +461,7 @@ static void the_harness_does_not_sleep_in_a_throughput_pass(void **state)
 }
 
 /* 30: pacing that was disabled. */
-static void a_paced_pass_follows_its_schedule(void **state)
+static void defect_30_a_paced_pass_follows_its_schedule(void **state)
 {
     json_t *json, *paced;
 
@@ -479,7 +479,7 @@ static void a_paced_pass_follows_its_schedule(void **state)
 }
 
 /* 30: an untimed flush at the end of a load. */
-static void the_load_pays_for_its_sync(void **state)
+static void defect_30_the_load_pays_for_its_sync(void **state)
 {
     json_t *json, *load;
 
@@ -495,7 +495,7 @@ static void the_load_pays_for_its_sync(void **state)
 }
 
 /* 30: state that one cell leaves to the next. */
-static void every_cell_begins_with_nothing(void **state)
+static void defect_30_every_cell_begins_with_nothing(void **state)
 {
     json_t *json, *first, *second;
 
@@ -511,7 +511,7 @@ static void every_cell_begins_with_nothing(void **state)
 }
 
 /* 30: percentiles of means; each sampled operation is one sample. */
-static void every_sampled_operation_is_one_sample(void **state)
+static void defect_30_every_sampled_operation_is_one_sample(void **state)
 {
     json_t *json, *latency, *all;
 
@@ -755,17 +755,17 @@ int main(void)
         cmocka_unit_test(an_old_value_fails_the_run),
         cmocka_unit_test(a_deleted_key_that_is_back_fails_the_run),
         cmocka_unit_test(what_a_close_forgets_fails_the_run),
-        cmocka_unit_test(keys_that_were_never_written_are_asked_for_too),
+        cmocka_unit_test(defect_31_keys_that_were_never_written_are_asked_for_too),
         cmocka_unit_test(an_error_is_no_fast_operation),
         cmocka_unit_test(a_crash_takes_down_its_cell_only),
         cmocka_unit_test(a_hang_takes_down_its_cell_only),
         cmocka_unit_test(a_refused_tier_is_a_cell_that_says_so),
         cmocka_unit_test(a_missing_capability_is_a_cell_that_says_so),
-        cmocka_unit_test(the_harness_does_not_sleep_in_a_throughput_pass),
-        cmocka_unit_test(a_paced_pass_follows_its_schedule),
-        cmocka_unit_test(the_load_pays_for_its_sync),
-        cmocka_unit_test(every_cell_begins_with_nothing),
-        cmocka_unit_test(every_sampled_operation_is_one_sample),
+        cmocka_unit_test(defect_29_the_harness_does_not_sleep_in_a_throughput_pass),
+        cmocka_unit_test(defect_30_a_paced_pass_follows_its_schedule),
+        cmocka_unit_test(defect_30_the_load_pays_for_its_sync),
+        cmocka_unit_test(defect_30_every_cell_begins_with_nothing),
+        cmocka_unit_test(defect_30_every_sampled_operation_is_one_sample),
         cmocka_unit_test(groups_of_reads_and_writes_do_the_same_work),
         cmocka_unit_test(a_memory_limit_is_in_force_or_says_that_it_is_not),
         cmocka_unit_test(a_crash_result_vouches_only_for_the_same_build_options_and_tier),

@@ -284,7 +284,7 @@ static void *do_everything(void *arg)
     return NULL;
 }
 
-static void threads_tear_no_value_and_lose_no_modify(void **state)
+static void defect_26_threads_tear_no_value_and_lose_no_modify(void **state)
 {
     struct opened o;
     struct worker worker[THREADS];
@@ -382,7 +382,7 @@ int main(void)
         cmocka_unit_test(a_large_value_that_was_replaced_is_freed_at_once),
         cmocka_unit_test(overwrites_and_snapshots_do_not_make_the_store_grow),
         cmocka_unit_test(stats_know_the_live_bytes_over_all_sessions),
-        cmocka_unit_test(threads_tear_no_value_and_lose_no_modify),
+        cmocka_unit_test(defect_26_threads_tear_no_value_and_lose_no_modify),
         cmocka_unit_test(pool_blocks_hold_what_was_asked_for_and_do_not_overlap),
         cmocka_unit_test(what_one_cache_frees_another_takes),
     };

@@ -259,7 +259,7 @@ static uint64_t right_draw(struct rng *rng)
     return inversion_draw(&inversion, rng);
 }
 
-static void the_test_refuses_generators_that_are_known_to_be_wrong(void **state)
+static void defect_28_the_test_refuses_generators_that_are_known_to_be_wrong(void **state)
 {
     (void)state;
     assert_true(wrong_generator_fits(1000, 0.99, right_draw));
@@ -427,7 +427,7 @@ static void a_drifting_hot_set_is_hot_at_every_moment_and_even_in_the_long_run(v
     free(rank);
 }
 
-static void a_hot_set_too_fast_to_be_reused_is_refused(void **state)
+static void defect_28_a_hot_set_too_fast_to_be_reused_is_refused(void **state)
 {
     struct workload workload = workload_of(DISTRIBUTION_HOTSET, 10000);
 
@@ -642,7 +642,7 @@ static void poisson_gaps_are_exponential(void **state)
     assert_true(chi_square_fits(observed, expected, 101, "poisson"));
 }
 
-static void long_waits_of_bursty_load_are_the_rare_ones(void **state)
+static void defect_28_long_waits_of_bursty_load_are_the_rare_ones(void **state)
 {
     struct workload   workload;
     struct arrival    arrival;
@@ -693,13 +693,13 @@ int main(void)
         cmocka_unit_test(a_table_for_more_ranks_serves_fewer_exactly),
         cmocka_unit_test(extreme_exponents_and_sizes_neither_hang_nor_leave_the_range),
         cmocka_unit_test(rejection_inversion_draws_from_the_same_distribution),
-        cmocka_unit_test(the_test_refuses_generators_that_are_known_to_be_wrong),
+        cmocka_unit_test(defect_28_the_test_refuses_generators_that_are_known_to_be_wrong),
         cmocka_unit_test(uniform_keys_are_drawn_alike),
         cmocka_unit_test(zipfian_keys_are_drawn_by_their_ranks),
         cmocka_unit_test(exponential_keys_have_their_exact_probabilities),
         cmocka_unit_test(hot_keys_get_their_share_and_no_other_way_round),
         cmocka_unit_test(a_drifting_hot_set_is_hot_at_every_moment_and_even_in_the_long_run),
-        cmocka_unit_test(a_hot_set_too_fast_to_be_reused_is_refused),
+        cmocka_unit_test(defect_28_a_hot_set_too_fast_to_be_reused_is_refused),
         cmocka_unit_test(latest_follows_the_inserts_exactly),
         cmocka_unit_test(sequential_threads_cover_every_key_once_a_turn),
         cmocka_unit_test(ycsb_compat_draws_what_ycsb_draws),
@@ -707,7 +707,7 @@ int main(void)
         cmocka_unit_test(a_permutation_spreads_the_hot_ranks),
         cmocka_unit_test(paced_operations_come_at_the_rate_asked_for),
         cmocka_unit_test(poisson_gaps_are_exponential),
-        cmocka_unit_test(long_waits_of_bursty_load_are_the_rare_ones),
+        cmocka_unit_test(defect_28_long_waits_of_bursty_load_are_the_rare_ones),
         cmocka_unit_test(one_seed_gives_one_schedule),
     };
 
