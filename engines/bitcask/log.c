@@ -441,6 +441,11 @@ static void settle(struct bitcask *store, struct segment *segment)
     pthread_mutex_unlock(&store->sync_lock);
     if (status == KV_OK && store->options.hints && hint_write(store, segment) == KV_OK)
         count(&store->counters.hint_writes, 1);
+    pthread_mutex_lock(&store->log.lock);
+    if (status == KV_OK && segment->wake_at == 0)
+        merge_watch(store, segment);
+    pthread_mutex_unlock(&store->log.lock);
+    /* Once it is settled it may be merged and freed: it is not touched after this lock. */
     pthread_mutex_lock(&store->segments.lock);
     segment->settled = status == KV_OK;
     store->segments.settle_first = segment->next;
@@ -450,10 +455,6 @@ static void settle(struct bitcask *store, struct segment *segment)
     store->segments.changes++;
     pthread_cond_broadcast(&store->segments.cond);
     pthread_mutex_unlock(&store->segments.lock);
-    pthread_mutex_lock(&store->log.lock);
-    if (status == KV_OK && segment->wake_at == 0)
-        merge_watch(store, segment);
-    pthread_mutex_unlock(&store->log.lock);
 }
 
 static void prepare_spare(struct bitcask *store)
