@@ -194,8 +194,10 @@ kv_status merge_thread_start(struct bitcask *store)
     if (!store->options.merge)
         return KV_OK;
     TRY(epoch_slot_open(store->epoch, &store->merger_slot));
+    store->merger_runs = true; /* before it does, for it reads this */
     failed = pthread_create(&store->merger, NULL, merge_on_and_on, store);
-    store->merger_runs = failed == 0;
+    if (failed)
+        store->merger_runs = false;
     return failed ? kv_fail(KV_NO_MEMORY, "no thread for merges: %s", strerror(failed)) : KV_OK;
 }
 
