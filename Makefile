@@ -1,4 +1,5 @@
 # Assay.  `make help` lists the targets.  Everything built lands under $(BUILD).
+.DEFAULT_GOAL := all
 
 ifeq ($(origin CC),default)
 CC       := gcc
@@ -23,13 +24,25 @@ ALL_CFLAGS += -DASSAY_LIBURING
 LDLIBS     += -luring
 endif
 
+# Peers: engines of others.  One row each in peers.mk; one whose header is missing leaves NAME.missing, which the program reads.
+#   $(call peer,ENGINE,SOURCE,HEADER,LIBRARIES AND FLAGS,PACKAGE)
+define peer
+PEER_SRC      += engines/plugins/$(2).c
+PEER_PACKAGES += $(5)
+$(if $(wildcard /usr/include/$(3)),PEERS_BUILT,PEERS_MISSING) += $(BUILD)/plugins/$(1)
+$(BUILD)/plugins/$(1).so: PEER_LIBS := $(4)
+$(BUILD)/plugins/$(1).so: engines/plugins/$(2).c
+$(BUILD)/plugins/$(1).missing: PACKAGE := $(5)
+endef
+include engines/plugins/peers.mk
+
 BASE_SRC := $(wildcard common/*.c engines/base/*.c)
 LIB_SRC  := $(sort $(BASE_SRC) $(filter-out engines/plugins/%,$(wildcard engines/*.c engines/*/*.c)) \
                    $(wildcard workloads/*.c harness/*.c crashtest/*.c results/*.c plot/*.c))
 LIB_OBJ  := $(LIB_SRC:%.c=$(BUILD)/%.o)
 # A plug-in brings its own hidden copy of the base; only fail_set and fail_text come from the program.
 PIC_OBJ  := $(patsubst %.c,$(BUILD)/pic/%.o,$(filter-out common/fail.c,$(BASE_SRC)))
-PLUGINS  := $(patsubst engines/plugins/%.c,$(BUILD)/plugins/%.so,$(wildcard engines/plugins/*.c))
+PLUGINS  := $(patsubst engines/plugins/%.c,$(BUILD)/plugins/%.so,$(filter-out $(PEER_SRC),$(wildcard engines/plugins/*.c)))
 PRELOADS := $(patsubst crashtest/preload/%.c,$(BUILD)/libassay-%.so,$(wildcard crashtest/preload/*.c)) \
             $(patsubst harness/preload/%.c,$(BUILD)/libassay-%.so,$(wildcard harness/preload/*.c)) \
             $(BUILD)/libassay-recorder.so
@@ -42,9 +55,9 @@ JOBS      = $(if $(filter -j% --jobserver%,$(MAKEFLAGS)),,-j$(shell nproc))
 SUBMAKE   = $(MAKE) --no-print-directory $(JOBS)
 
 ## build the program, its plug-ins and its preloaded libraries
-all: $(BUILD)/assay $(PLUGINS) $(PRELOADS)
+all: $(BUILD)/assay $(PLUGINS) $(PEERS_BUILT:=.so) $(PEERS_MISSING:=.missing) $(PRELOADS)
 
-$(V).SILENT: # must follow `all`, or V=1 makes it the default goal
+$(V).SILENT:
 
 $(BUILD)/assay: $(BUILD)/assay.o $(BUILD)/libassay.a engines/plugin.symbols
 	echo "  LD    $@"
@@ -65,10 +78,22 @@ $(BUILD)/pic/%.o: %.c $(BUILD)/flags
 	mkdir -p $(@D)
 	$(CC) $(ALL_CFLAGS) -fPIC -fvisibility=hidden -MMD -MP -c -o $@ $<
 
-$(BUILD)/plugins/%.so: engines/plugins/%.c $(BUILD)/libplugin.a
+$(PLUGINS): $(BUILD)/plugins/%.so: engines/plugins/%.c $(BUILD)/libplugin.a
 	echo "  SO    $@"
 	mkdir -p $(@D)
 	$(CC) $(ALL_CFLAGS) -fPIC -fvisibility=hidden -shared -Wl,-Bsymbolic -Wl,--exclude-libs,ALL -MMD -MP -o $@ $< $(BUILD)/libplugin.a $(LDLIBS)
+
+$(PEERS_BUILT:=.so): $(BUILD)/libplugin.a
+	echo "  SO    $@"
+	mkdir -p $(@D)
+	rm -f $(@:.so=.missing)
+	$(CC) $(ALL_CFLAGS) -DPEER='"$(basename $(@F))"' -fPIC -fvisibility=hidden -shared -Wl,-Bsymbolic -Wl,--exclude-libs,ALL -MMD -MP -o $@ \
+	    $(filter %.c,$^) $(BUILD)/libplugin.a $(PEER_LIBS) $(LDLIBS)
+
+$(PEERS_MISSING:=.missing):
+	mkdir -p $(@D)
+	rm -f $(@:.missing=.so)
+	echo $(PACKAGE) > $@
 
 $(BUILD)/libassay-%.so: crashtest/preload/%.c $(BUILD)/flags
 	echo "  SO    $@"
@@ -95,6 +120,12 @@ $(BUILD)/planted/%.so: crashtest/planted/%.patch crashtest/planted/build.sh cras
 bench: deps
 	$(SUBMAKE) all
 	harness/suite.sh $(BUILD) report
+
+## install the libraries of the peers (RocksDB, LMDB, SQLite, Redis ...) and build their plug-ins; one without its library is left out
+peers:
+	PEERS='$(sort $(PEER_PACKAGES))' ./deps.sh peers
+	$(SUBMAKE) all
+	$(BUILD)/assay engines
 
 ## draw report/ again from the results of the last `make bench`
 plots: all
@@ -242,6 +273,6 @@ $(BUILD)/harness/counting.o: $(BUILD)/syscall-names.h
 clean:
 	rm -rf build build-*
 
-.PHONY: all bench plots planted crashtest planted-campaign tests deps test test-plain test-san fuzz fuzz-run plugin install uninstall help clean FORCE
+.PHONY: all bench peers plots planted crashtest planted-campaign tests deps test test-plain test-san fuzz fuzz-run plugin install uninstall help clean FORCE
 .SECONDARY:
 -include $(shell find $(BUILD) -name '*.d' 2>/dev/null)

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # deps.sh -- what `make`, the tests and the figures need from the system (Debian names).  Nothing to do: silent and quick.
 # Missing: as root it installs; else it prints the command, and fails when the purpose (deps.sh test) cannot do without.
+# deps.sh peers installs the packages that $PEERS names too; one that is not to be had is left out.
 set -u
 purpose=${1:-build}
 cc=${CC:-gcc}
@@ -32,6 +33,9 @@ check_all() {
     command -v patch >/dev/null || want patch
     command -v python3 >/dev/null || want python3
     python3 -c 'import jsonschema' 2>/dev/null || want python3-jsonschema
+    for package in ${PEERS:-}; do
+        dpkg-query -W -f '${Status}' "$package" 2>/dev/null | grep -q 'ok installed' || want "$package"
+    done
 }
 
 has() {
@@ -45,8 +49,12 @@ missing=$(printf '%s\n' $needed $wanted | sort -u | paste -sd' ')
 if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
     echo "  DEPS  $missing"
     export DEBIAN_FRONTEND=noninteractive
+    apt-get update -qq >/dev/null || true
     # shellcheck disable=SC2086
-    { apt-get update -qq && apt-get install -y -qq --no-install-recommends $missing; } >/dev/null || true
+    apt-get install -y -qq --no-install-recommends $missing >/dev/null ||
+        for package in $missing; do # one that is not to be had must not keep the others away
+            apt-get install -y -qq --no-install-recommends "$package" >/dev/null || true
+        done
     check_all
     missing=$(printf '%s\n' $needed $wanted | sort -u | paste -sd' ')
     [ -n "$missing" ] || exit 0

@@ -518,6 +518,12 @@ void kv_stats(struct kv_store *store, kv_figure *figure, void *arg)
         store->engine->stats(store, figure, arg);
 }
 
+void kv_settings(struct kv_store *store, kv_setting *setting, void *arg)
+{
+    if (store->engine->settings)
+        store->engine->settings(store, setting, arg);
+}
+
 struct wanted_figure {
     const char *name;
     uint64_t    value;

@@ -28,11 +28,12 @@
 #include "engines/base/slice.h"
 #include "engines/base/status.h"
 
-#define KV_ABI             1u /* raised whenever a plug-in built before would misread this header */
+#define KV_ABI             2u /* raised whenever a plug-in built before would misread this header */
 #define KV_KEY_BYTES_MAX   65535u
 #define KV_VALUE_BYTES_MAX (UINT32_C(256) << 20)
 #define KV_BATCH_MAX       65536u /* operations in one kv_write or kv_get_many */
 #define KV_UNKNOWN         UINT64_MAX
+#define KV_CACHE_DEFAULT   (UINT64_C(256) << 20)
 
 /* Promises.  The contract test holds every engine to each bit that it sets. */
 enum kv_capability {
@@ -117,6 +118,13 @@ struct kv_config {
     union kv_value       option[KV_OPTIONS_MAX]; /* one per row of engine->options, in that order */
 };
 
+/* What an engine that keeps a cache of its own gives it, so that all get the same: half of the budget (the other half pays for
+ * write buffers, indexes and the page cache), or KV_CACHE_DEFAULT when no budget was set. */
+static inline uint64_t kv_cache_bytes(const struct kv_config *config)
+{
+    return config->memory_bytes ? config->memory_bytes / 2 : KV_CACHE_DEFAULT;
+}
+
 void kv_config_init(const struct kv_engine *engine, struct kv_config *config);
 /* KV_INVALID, with a sentence that lists or suggests names, for an unknown name or a value outside its type or range.
  * A KV_TEXT value is kept by pointer. */
@@ -153,6 +161,9 @@ typedef kv_status kv_change(void *arg, const slice *old, struct buf *out);
 /* One figure of kv_stats. */
 typedef void kv_figure(void *arg, const char *name, uint64_t value);
 
+/* One setting of kv_settings: in the engine's own words. */
+typedef void kv_setting(void *arg, const char *name, const char *value);
+
 enum kv_write_kind { KV_PUT, KV_DELETE };
 
 struct kv_write {
@@ -170,6 +181,7 @@ struct kv_engine {
     const char             *name;          /* lower case; also written into its stores */
     const char             *version;
     const char             *summary;       /* one line */
+    const char             *licence;       /* of the library behind it, as SPDX writes it; NULL: Assay's own */
     uint32_t                can;           /* enum kv_capability */
     uint32_t                tiers;         /* KV_TIER_BIT of each tier it maps; 0 for engines without KV_DURABLE */
     uint32_t                key_bytes_max;
@@ -199,6 +211,9 @@ struct kv_engine {
     /* Optional.  Prints one of the engine's files (a log, a table, a manifest), record by record, damage included, for
      * people.  KV_MISMATCH, with nothing printed, when path is no file of this engine's (look at its magic). */
     kv_status (*dump)(const char *path, FILE *out);
+    /* Optional: how the store is really set up, when options, tier and memory budget have been mapped to the engine's own
+     * settings ("WAL" "sync=true", "block_cache" "128M"); read back from the engine where it tells.  It stands in results. */
+    void (*settings)(struct kv_store *store, kv_setting *setting, void *arg);
 };
 
 MUST_USE kv_status kv_open(const struct kv_engine *engine, const struct kv_config *config, struct kv_store **out);
@@ -236,6 +251,8 @@ MUST_USE kv_status kv_compact(struct kv_session *session);
 void kv_stats(struct kv_store *store, kv_figure *figure, void *arg);
 uint64_t kv_stat(struct kv_store *store, const char *name); /* KV_UNKNOWN when the engine does not tell */
 
+void kv_settings(struct kv_store *store, kv_setting *setting, void *arg);
+
 /* ---- The registry. ---- */
 
 /* Built-in engines, NULL-terminated. */
@@ -248,8 +265,9 @@ extern const struct kv_engine *const kv_engines[];
  */
 MUST_USE kv_status kv_engine_find(const char *name, const struct kv_engine **out);
 
-/* Calls back for every engine that can be found by name: built-in ones, then the plug-ins that load.  A plug-in that
- * does not load is passed with engine NULL, and fail_text() says why. */
+/* Calls back for every engine that can be found by name: built-in ones, then the plug-ins.  A plug-in that does not load, and
+ * one that the build left out because a library is missing (NAME.missing stands in its place, and names the package), is passed
+ * with engine NULL, and fail_text() says why. */
 void kv_engine_each(void (*each)(void *arg, const char *name, const struct kv_engine *engine), void *arg);
 
 /* What a plug-in exports: `const struct kv_engine *kv_plugin(void)`.  fail_set() and fail_text() come from the program. */

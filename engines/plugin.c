@@ -103,7 +103,21 @@ static int by_name(const void *a, const void *b)
     return strcmp(*(char *const *)a, *(char *const *)b);
 }
 
-/* The plug-ins of the folder, sorted; the names are the caller's to free. */
+/* NAME of "NAME.so" and "NAME.missing"; 0 for other files. */
+static size_t stem_bytes(const char *file)
+{
+    static const char *const endings[] = {".so", ".missing"};
+    size_t                   size = strlen(file);
+
+    for (size_t i = 0; i < sizeof endings / sizeof *endings; i++) {
+        size_t ending = strlen(endings[i]);
+        if (size > ending && file[0] != '.' && strcmp(file + size - ending, endings[i]) == 0)
+            return size - ending;
+    }
+    return 0;
+}
+
+/* The plug-ins of the folder, sorted, those that were not built too; the names are the caller's to free. */
 static size_t plugin_names(const char *dir, char *names[NAMES_MAX])
 {
     DIR           *folder = opendir(dir);
@@ -111,9 +125,8 @@ static size_t plugin_names(const char *dir, char *names[NAMES_MAX])
     size_t         count = 0;
 
     while (folder && count < NAMES_MAX && (entry = readdir(folder))) {
-        size_t size = strlen(entry->d_name);
-        if (size > 3 && strcmp(entry->d_name + size - 3, ".so") == 0 && entry->d_name[0] != '.' &&
-            (names[count] = strndup(entry->d_name, size - 3)))
+        size_t size = stem_bytes(entry->d_name);
+        if (size && (names[count] = strndup(entry->d_name, size)))
             count++;
     }
     if (folder)
@@ -124,8 +137,17 @@ static size_t plugin_names(const char *dir, char *names[NAMES_MAX])
 
 static kv_status load_named(const char *dir, const char *name, const struct kv_engine **out)
 {
-    char path[PATH_MAX + 256];
+    char  path[PATH_MAX + 256], package[128] = "";
+    FILE *missing;
 
+    snprintf(path, sizeof path, "%s/%s.missing", dir, name);
+    if ((missing = fopen(path, "r")) != NULL) {
+        if (fscanf(missing, "%127s", package) != 1)
+            package[0] = '\0';
+        fclose(missing);
+        return kv_fail(KV_INVALID, "engine %s was not built, because %s is not installed: write make peers", name,
+                       *package ? package : "its library");
+    }
     snprintf(path, sizeof path, "%s/%s.so", dir, name);
     return load(path, out);
 }
