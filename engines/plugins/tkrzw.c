@@ -1,0 +1,542 @@
+/*
+ * tkrzw.c -- Tkrzw 1.0.25 by its C interface, three engines: tkrzw-hash (HashDBM), tkrzw-tree (TreeDBM), tkrzw-tiny (TinyDBM).
+ *
+ * Quotations are from index.xhtml of Debian's tkrzw-doc, which is https://dbmx.net/tkrzw/ of this version.
+ *
+ * Files       STORE, LOCK: see base/storedir.h.  hash.tkh or tree.tkt: one file, in a shared mapping.  tkrzw-tiny keeps nothing.
+ * Durability  "Settings for Higher Durability": appending update mode, restore mode RESTORE_SYNC (with NO_SHORTCUTS and WITH_HARDSYNC),
+ *             and Synchronize after what must last; then a crash rolls back to that Synchronize.
+ *               none      no Synchronize but those of kv_sync, and they are hard.
+ *               process   Synchronize(hard=false) before each acknowledgement: "it can tolerate only process crashes".
+ *               commit    Synchronize(hard=true), one for all writers that wait.
+ *             ordered and interval are refused: a soft Synchronize writes metadata that says how far the file is good, and nothing
+ *             orders it behind the data on its way to the disk.
+ *             With the default restore mode and without Synchronize "there is no guarantee about which records, or even how many
+ *             records, can be recovered", so that is no tier.
+ * Batch       ProcessMulti; Synchronize waits for it, and nothing but a Synchronize is restored: all or nothing.
+ * Defaults    num_buckets: "should be larger than the estimated number of records", and Rebuild takes twice; here it is twice a
+ *             million.  Page cache of the tree: kv_cache_bytes over the page size.  All else is the library's own.
+ * Limits      The hash table does not grow by itself, and the appending mode gives back no space: compact (Rebuild) does both.
+ * Not done    Snapshots; a scan of an unordered engine (ProcessEach) goes through all records also after the visitor has stopped it.
+ */
+#include <inttypes.h>
+#include <pthread.h>
+#include <tkrzw_langc.h>
+
+#include "engines/base/storedir.h"
+#include "engines/engine.h"
+
+#if defined TKRZW_HASH
+#define CLASS     "HashDBM"
+#define FILE_NAME "hash.tkh"
+#elif defined TKRZW_TREE
+#define CLASS     "TreeDBM"
+#define FILE_NAME "tree.tkt"
+#elif defined TKRZW_TINY
+#define CLASS     "TinyDBM"
+#define IN_MEMORY
+#endif
+
+#define SETUP_BYTES_MAX 640
+
+/* Rows of the table of options. */
+enum {
+    OPTION_BUCKETS,
+    OPTION_OFFSET_WIDTH,
+    OPTION_ALIGN_POW,
+    OPTION_CRC,
+    OPTION_COMPRESSION,
+    OPTION_FILE,
+    OPTION_PAGE_BYTES,
+    OPTION_BRANCHES,
+};
+
+struct tkrzw_store {
+    struct kv_store base;
+    TkrzwDBM       *dbm;
+    struct storedir dir;
+    enum kv_tier    tier;
+    uint64_t        written;      /* atomic: writes done */
+    pthread_mutex_t lock;         /* of what follows, and held by the one that synchronizes */
+    uint64_t        synced;       /* so many of them, at least, the last Synchronize covered */
+    bool            failed;       /* atomic: a write or a sync went wrong: no more writes */
+    char            sentence[FAIL_BYTES_MAX];
+    char            setup[SETUP_BYTES_MAX]; /* what was passed to tkrzw_dbm_open */
+};
+
+static struct tkrzw_store *store_of(struct kv_session *session)
+{
+    return (struct tkrzw_store *)session->store;
+}
+
+/* The library's last status in this thread, as ours. */
+static kv_status explain(const char *call)
+{
+    TkrzwStatus last = tkrzw_get_last_status();
+    kv_status   status = KV_IO;
+
+    if (last.code == TKRZW_STATUS_NOT_FOUND_ERROR)
+        return KV_NOT_FOUND;
+    if (last.code == TKRZW_STATUS_BROKEN_DATA_ERROR)
+        status = KV_CORRUPT;
+    else if (last.code == TKRZW_STATUS_INVALID_ARGUMENT_ERROR)
+        status = KV_INVALID;
+    else if (strstr(last.message, "No space") || strstr(last.message, "quota"))
+        status = KV_NO_SPACE;
+    return kv_fail(status, "tkrzw %s: %s %s", call, tkrzw_status_code_name(last.code), last.message);
+}
+
+static kv_status refuse_after_failure(struct tkrzw_store *store)
+{
+    if (__builtin_expect(__atomic_load_n(&store->failed, __ATOMIC_ACQUIRE), 0))
+        return kv_fail(KV_IO, "%s", store->sentence);
+    return KV_OK;
+}
+
+/* Keeps the first sentence for every later write.  A full disk is no exception: nothing says what a half-made write has changed.
+ * The lock is held. */
+static kv_status fail_store(struct tkrzw_store *store, kv_status status)
+{
+    if (!store->failed) {
+        memcpy(store->sentence, fail_text(), FAIL_BYTES_MAX);
+        __atomic_store_n(&store->failed, true, __ATOMIC_RELEASE);
+    }
+    return status;
+}
+
+/* All writes that were done before the call are synchronized after it; those who wait for the lock share the next Synchronize. */
+static kv_status synchronize(struct tkrzw_store *store, bool hard, uint64_t mine)
+{
+    kv_status status = KV_OK;
+
+    pthread_mutex_lock(&store->lock);
+    if (store->failed) {
+        status = kv_fail(KV_IO, "%s", store->sentence);
+    } else if (store->synced < mine) {
+        uint64_t all = __atomic_load_n(&store->written, __ATOMIC_ACQUIRE);
+        if (tkrzw_dbm_synchronize(store->dbm, hard, NULL, NULL, ""))
+            store->synced = all;
+        else
+            status = fail_store(store, explain("Synchronize"));
+    }
+    pthread_mutex_unlock(&store->lock);
+    return status;
+}
+
+/* Between a write and its acknowledgement. */
+static kv_status wrote(struct tkrzw_store *store, bool done, const char *call)
+{
+    kv_status status;
+
+    if (__builtin_expect(!done, 0)) {
+        status = explain(call);
+        if (status != KV_NOT_FOUND) { /* a delete of nothing */
+            pthread_mutex_lock(&store->lock);
+            fail_store(store, status);
+            pthread_mutex_unlock(&store->lock);
+            return status;
+        }
+    }
+    if (store->tier == KV_TIER_PROCESS || store->tier == KV_TIER_COMMIT)
+        return synchronize(store, store->tier == KV_TIER_COMMIT, __atomic_add_fetch(&store->written, 1, __ATOMIC_ACQ_REL));
+    return KV_OK;
+}
+
+/* Opening. */
+
+#ifdef IN_MEMORY
+static const struct kv_option options[] = {
+    {"num_buckets", KV_COUNT, "2000000", 1, 1 << 30, "size of the hash table: more than there will be records", NULL, NULL},
+    {0},
+};
+#else
+static const char *const crc_words[] = {"none", "8", "16", "32", NULL};
+static const char *const crc_names[] = {"RECORD_CRC_NONE", "RECORD_CRC_8", "RECORD_CRC_16", "RECORD_CRC_32"};
+static const char *const compression_words[] = {"none", "zlib", "zstd", "lz4", "lzma", NULL};
+static const char *const compression_names[] = {"RECORD_COMP_NONE", "RECORD_COMP_ZLIB", "RECORD_COMP_ZSTD", "RECORD_COMP_LZ4",
+                                                "RECORD_COMP_LZMA"};
+static const char *const file_words[] = {"mmap-parallel", "mmap-atomic", "positional-parallel", "positional-atomic", "std", NULL};
+static const char *const file_names[] = {"MemoryMapParallelFile", "MemoryMapAtomicFile", "PositionalParallelFile",
+                                         "PositionalAtomicFile", "StdFile"};
+#ifdef TKRZW_HASH
+#define BUCKETS    "2000000"
+#define ALIGN_POW  "3"
+#else
+#define BUCKETS    "131101"
+#define ALIGN_POW  "10"
+#endif
+static const struct kv_option options[] = {
+    [OPTION_BUCKETS]      = {"num_buckets", KV_COUNT, BUCKETS, 1, 1 << 30, "size of the hash table of records or pages", NULL, NULL},
+    [OPTION_OFFSET_WIDTH] = {"offset_width", KV_COUNT, "4", 3, 6, "bytes of an offset: the file ends at 2^(8 * width + align_pow)",
+                             NULL, NULL},
+    [OPTION_ALIGN_POW]    = {"align_pow", KV_COUNT, ALIGN_POW, 0, 16, "records begin at multiples of 2 to this power", NULL, NULL},
+    [OPTION_CRC]          = {"crc", KV_WORD, "none", 0, 0, "bits of a CRC beside the 6-bit checksum of each record", crc_words, NULL},
+    [OPTION_COMPRESSION]  = {"compression", KV_WORD, "none", 0, 0, "of each value", compression_words, NULL},
+    [OPTION_FILE]         = {"file", KV_WORD, "mmap-parallel", 0, 0, "how the file is read and written", file_words, NULL},
+#ifdef TKRZW_TREE
+    [OPTION_PAGE_BYTES]   = {"max_page_size", KV_BYTES, "8130", 512, 1 << 20, "a larger leaf is split", NULL, NULL},
+    [OPTION_BRANCHES]     = {"max_branches", KV_COUNT, "256", 4, 65536, "children of an inner node", NULL, NULL},
+#endif
+    {0},
+};
+#endif
+
+static void make_setup(const struct kv_config *config, char out[SETUP_BYTES_MAX])
+{
+    const union kv_value *option = config->option;
+    int                   size = snprintf(out, SETUP_BYTES_MAX, "dbm=" CLASS ",num_buckets=%" PRIu64, option[OPTION_BUCKETS].u64);
+
+#ifndef IN_MEMORY
+    size += snprintf(out + size, (size_t)(SETUP_BYTES_MAX - size),
+                     ",update_mode=UPDATE_APPENDING,restore_mode=RESTORE_SYNC:RESTORE_NO_SHORTCUTS:RESTORE_WITH_HARDSYNC"
+                     ",offset_width=%" PRIu64 ",align_pow=%" PRIu64 ",record_crc_mode=%s,record_comp_mode=%s,file=%s,no_wait=true",
+                     option[OPTION_OFFSET_WIDTH].u64, option[OPTION_ALIGN_POW].u64, crc_names[option[OPTION_CRC].u64],
+                     compression_names[option[OPTION_COMPRESSION].u64], file_names[option[OPTION_FILE].u64]);
+    if (config->durability.tier == KV_TIER_COMMIT)
+        size += snprintf(out + size, (size_t)(SETUP_BYTES_MAX - size), ",sync_hard=true");
+#endif
+#ifdef TKRZW_TREE
+    size += snprintf(out + size, (size_t)(SETUP_BYTES_MAX - size), ",max_page_size=%" PRIu64 ",max_branches=%" PRIu64
+                     ",max_cached_pages=%" PRIu64, option[OPTION_PAGE_BYTES].u64, option[OPTION_BRANCHES].u64,
+                     kv_cache_bytes(config) / option[OPTION_PAGE_BYTES].u64 + 1);
+#endif
+    (void)size;
+}
+
+static kv_status tkrzw_close(struct kv_store *base)
+{
+    struct tkrzw_store *store = (struct tkrzw_store *)base;
+    kv_status           status = KV_OK;
+
+    if (store->dbm && !tkrzw_dbm_close(store->dbm))
+        status = explain("Close");
+    storedir_close(&store->dir);
+    pthread_mutex_destroy(&store->lock);
+    free(store);
+    return status;
+}
+
+static kv_status open_dbm(struct tkrzw_store *store, const struct kv_config *config)
+{
+    char path[4096] = "";
+
+    make_setup(config, store->setup);
+#ifndef IN_MEMORY
+    static const struct storedir_kind kind = {.engine = PEER, .format = 1};
+
+    TRY(storedir_open(&store->dir, config->dir, &kind));
+    if ((size_t)snprintf(path, sizeof path, "%s/" FILE_NAME, config->dir) >= sizeof path)
+        return kv_fail(KV_INVALID, "%s: a path of more than %zu bytes", config->dir, sizeof path);
+#endif
+    store->dbm = tkrzw_dbm_open(path, true, store->setup);
+    if (!store->dbm)
+        return explain("Open");
+#ifndef IN_MEMORY
+    if (store->dir.created) { /* the file and its name, before anything in it is acknowledged */
+        if (!tkrzw_dbm_synchronize(store->dbm, true, NULL, NULL, ""))
+            return explain("Synchronize");
+        TRY(file_sync_dir(config->dir));
+    }
+#endif
+    return KV_OK;
+}
+
+static kv_status tkrzw_open(const struct kv_config *config, struct kv_store **out)
+{
+    struct tkrzw_store *store = calloc(1, sizeof *store);
+    kv_status           status;
+
+    if (!store)
+        return kv_fail(KV_NO_MEMORY, "no memory for a store");
+    pthread_mutex_init(&store->lock, NULL);
+    store->dir.lock = FILE_CLOSED;
+    store->tier = config->durability.tier;
+#ifdef IN_MEMORY
+    store->tier = KV_TIER_NONE;
+#endif
+    status = open_dbm(store, config);
+    if (status == KV_OK) {
+        *out = &store->base;
+        return KV_OK;
+    }
+    char sentence[FAIL_BYTES_MAX];
+
+    memcpy(sentence, fail_text(), sizeof sentence);
+    (void)!tkrzw_close(&store->base);
+    return kv_fail(status, "%s", sentence);
+}
+
+static kv_status tkrzw_session_open(struct kv_store *store, struct kv_session **out)
+{
+    (void)store;
+    *out = calloc(1, sizeof **out);
+    return *out ? KV_OK : kv_fail(KV_NO_MEMORY, "no memory for a session");
+}
+
+static void tkrzw_session_close(struct kv_session *session)
+{
+    free(session);
+}
+
+/* Writing. */
+
+static const char *bytes_of(slice bytes)
+{
+    return bytes.size ? bytes.data : ""; /* the library asks for a pointer also to nothing */
+}
+
+static kv_status tkrzw_put(struct kv_session *session, slice key, slice value)
+{
+    struct tkrzw_store *store = store_of(session);
+
+    TRY(refuse_after_failure(store));
+    return wrote(store, tkrzw_dbm_set(store->dbm, key.data, (int32_t)key.size, bytes_of(value), (int32_t)value.size, true), "Set");
+}
+
+static kv_status tkrzw_del(struct kv_session *session, slice key)
+{
+    struct tkrzw_store *store = store_of(session);
+
+    TRY(refuse_after_failure(store));
+    return wrote(store, tkrzw_dbm_remove(store->dbm, key.data, (int32_t)key.size), "Remove");
+}
+
+static const char *apply_write(void *arg, const char *key, int32_t key_size, const char *value, int32_t value_size, int32_t *size)
+{
+    const struct kv_write *write = arg;
+
+    (void)key, (void)key_size, (void)value_size;
+    if (write->kind == KV_DELETE)
+        return value ? TKRZW_REC_PROC_REMOVE : TKRZW_REC_PROC_NOOP;
+    *size = (int32_t)write->value.size;
+    return bytes_of(write->value);
+}
+
+static kv_status tkrzw_write(struct kv_session *session, const struct kv_write *writes, size_t count)
+{
+    struct tkrzw_store *store = store_of(session);
+    TkrzwKeyProcPair   *pairs;
+    bool                done;
+
+    TRY(refuse_after_failure(store));
+    pairs = malloc(count * sizeof *pairs);
+    if (!pairs)
+        return kv_fail(KV_NO_MEMORY, "no memory for a batch of %zu writes", count);
+    for (size_t i = 0; i < count; i++)
+        pairs[i] = (TkrzwKeyProcPair){writes[i].key.data, (int32_t)writes[i].key.size, apply_write, (void *)&writes[i]};
+    done = tkrzw_dbm_process_multi(store->dbm, pairs, (int32_t)count, true);
+    free(pairs);
+    return wrote(store, done, "ProcessMulti");
+}
+
+struct modifying {
+    kv_change *change;
+    void      *arg;
+    struct buf value;
+    kv_status  status;
+};
+
+static const char *apply_change(void *arg, const char *key, int32_t key_size, const char *value, int32_t value_size, int32_t *size)
+{
+    struct modifying *modifying = arg;
+    slice             old = {value, value ? (size_t)value_size : 0};
+
+    (void)key, (void)key_size;
+    modifying->status = modifying->change(modifying->arg, value ? &old : NULL, &modifying->value);
+    if (modifying->status == KV_OK && modifying->value.size > KV_VALUE_BYTES_MAX)
+        modifying->status = kv_fail(KV_TOO_LARGE, "a value of %zu bytes", modifying->value.size);
+    if (modifying->status != KV_OK)
+        return TKRZW_REC_PROC_NOOP;
+    *size = (int32_t)modifying->value.size;
+    return bytes_of(buf_slice(&modifying->value));
+}
+
+static kv_status tkrzw_modify(struct kv_session *session, slice key, kv_change *change, void *arg)
+{
+    struct tkrzw_store *store = store_of(session);
+    struct modifying    modifying = {.change = change, .arg = arg};
+    kv_status           status;
+    bool                done;
+
+    TRY(refuse_after_failure(store));
+    done = tkrzw_dbm_process(store->dbm, key.data, (int32_t)key.size, apply_change, &modifying, true);
+    status = modifying.status;
+    if (status == KV_OK)
+        status = wrote(store, done, "Process");
+    buf_free(&modifying.value);
+    return status;
+}
+
+static kv_status tkrzw_sync(struct kv_session *session)
+{
+    struct tkrzw_store *store = store_of(session);
+
+#ifdef IN_MEMORY
+    (void)store; /* what is acknowledged is as durable as it gets */
+    return KV_OK;
+#else
+    kv_status status;
+
+    /* At the tier process soft ones have come before: only a hard one of its own will do. */
+    pthread_mutex_lock(&store->lock);
+    if (store->failed)
+        status = kv_fail(KV_IO, "%s", store->sentence);
+    else if (tkrzw_dbm_synchronize(store->dbm, true, NULL, NULL, ""))
+        status = KV_OK;
+    else
+        status = fail_store(store, explain("Synchronize"));
+    pthread_mutex_unlock(&store->lock);
+    return status;
+#endif
+}
+
+/* Reading. */
+
+struct reading {
+    kv_visit *visit;
+    void     *arg;
+    bool      found, stopped;
+};
+
+static const char *lend(void *arg, const char *key, int32_t key_size, const char *value, int32_t value_size, int32_t *size)
+{
+    struct reading *reading = arg;
+
+    (void)size;
+    if (value && !reading->stopped) {
+        reading->found = true;
+        reading->stopped = !reading->visit(reading->arg, slice_of(key, (size_t)key_size), slice_of(value, (size_t)value_size));
+    }
+    return TKRZW_REC_PROC_NOOP;
+}
+
+static kv_status tkrzw_get(struct kv_session *session, slice key, kv_visit *visit, void *arg)
+{
+    struct reading reading = {visit, arg, false, false};
+
+    if (__builtin_expect(!tkrzw_dbm_process(store_of(session)->dbm, key.data, (int32_t)key.size, lend, &reading, false), 0))
+        return explain("Process");
+    return reading.found ? KV_OK : KV_NOT_FOUND;
+}
+
+#ifdef TKRZW_TREE
+static kv_status tkrzw_scan(struct kv_session *session, slice first, kv_visit *visit, void *arg)
+{
+    struct reading reading = {visit, arg, false, false};
+    TkrzwDBMIter  *iterator = tkrzw_dbm_make_iterator(store_of(session)->dbm);
+    bool           more = first.size ? tkrzw_dbm_iter_jump(iterator, first.data, (int32_t)first.size) : tkrzw_dbm_iter_first(iterator);
+    kv_status      status = KV_NOT_FOUND; /* where a scan ends */
+
+    while (more && !reading.stopped)
+        more = tkrzw_dbm_iter_process(iterator, lend, &reading, false) && tkrzw_dbm_iter_next(iterator);
+    if (!more)
+        status = explain("Iterator");
+    tkrzw_dbm_iter_free(iterator);
+    return status == KV_NOT_FOUND ? KV_OK : status;
+}
+#else
+static kv_status tkrzw_scan(struct kv_session *session, slice first, kv_visit *visit, void *arg)
+{
+    struct reading reading = {visit, arg, false, false};
+
+    (void)first;
+    return tkrzw_dbm_process_each(store_of(session)->dbm, lend, &reading, false) ? KV_OK : explain("ProcessEach");
+}
+#endif
+
+/* The rest. */
+
+#ifndef IN_MEMORY
+static kv_status tkrzw_compact(struct kv_session *session)
+{
+    struct tkrzw_store *store = store_of(session);
+    kv_status           status;
+
+    TRY(refuse_after_failure(store));
+    if (!tkrzw_dbm_rebuild(store->dbm, "")) {
+        status = explain("Rebuild");
+        pthread_mutex_lock(&store->lock);
+        fail_store(store, status);
+        pthread_mutex_unlock(&store->lock);
+        return status;
+    }
+    return tkrzw_sync(session);
+}
+#endif
+
+static void tkrzw_stats(struct kv_store *base, kv_figure *figure, void *arg)
+{
+    struct tkrzw_store *store = (struct tkrzw_store *)base;
+    int64_t             count = tkrzw_dbm_count(store->dbm);
+#ifndef IN_MEMORY
+    int64_t             bytes = tkrzw_dbm_get_file_size(store->dbm);
+
+    if (bytes >= 0)
+        figure(arg, "disk_bytes", (uint64_t)bytes);
+#endif
+    if (count >= 0)
+        figure(arg, "live_keys", (uint64_t)count);
+    figure(arg, "debt_bytes", 0);
+}
+
+static void tkrzw_settings(struct kv_store *base, kv_setting *setting, void *arg)
+{
+    static const char *const told[] = {"class", "num_buckets", "offset_width", "align_pow", "update_mode", "record_crc_mode",
+                                       "record_comp_mode", "max_page_size", "max_branches", "max_cached_pages"};
+    struct tkrzw_store *store = (struct tkrzw_store *)base;
+    int32_t             count;
+    TkrzwKeyValuePair  *pairs = tkrzw_dbm_inspect(store->dbm, &count);
+
+    for (int32_t i = 0; i < count; i++)
+        for (size_t j = 0; j < sizeof told / sizeof *told; j++)
+            if (strcmp(pairs[i].key_ptr, told[j]) == 0)
+                setting(arg, told[j], pairs[i].value_ptr);
+    tkrzw_free_str_map(pairs, count);
+    setting(arg, "open", store->setup);
+    setting(arg, "Synchronize", store->tier == KV_TIER_COMMIT ? "hard, for each write" :
+                                store->tier == KV_TIER_PROCESS ? "soft, for each write" : "none");
+}
+
+static const struct kv_engine engine = {
+    .abi             = KV_ABI,
+    .name            = PEER,
+    .version         = "1.0.25",
+    .licence         = "Apache-2.0",
+#if defined TKRZW_HASH
+    .summary         = "Tkrzw HashDBM: a hash table in a mapped file, appending update mode",
+    .can             = KV_RETAINS | KV_SESSIONS | KV_MODIFY | KV_BATCH | KV_SCAN | KV_DURABLE | KV_COMPACT,
+#elif defined TKRZW_TREE
+    .summary         = "Tkrzw TreeDBM: a B+ tree whose pages are records of a HashDBM, appending update mode",
+    .can             = KV_RETAINS | KV_SESSIONS | KV_MODIFY | KV_BATCH | KV_SCAN | KV_ORDERED | KV_DURABLE | KV_COMPACT,
+#else
+    .summary         = "Tkrzw TinyDBM: a hash table in memory; keeps nothing",
+    .can             = KV_RETAINS | KV_SESSIONS | KV_MODIFY | KV_BATCH | KV_SCAN,
+#endif
+#ifndef IN_MEMORY
+    .tiers           = KV_TIER_BIT(KV_TIER_NONE) | KV_TIER_BIT(KV_TIER_PROCESS) | KV_TIER_BIT(KV_TIER_COMMIT),
+    .compact         = tkrzw_compact,
+#endif
+    .key_bytes_max   = KV_KEY_BYTES_MAX,
+    .value_bytes_max = KV_VALUE_BYTES_MAX,
+    .options         = options,
+    .open            = tkrzw_open,
+    .close           = tkrzw_close,
+    .session_open    = tkrzw_session_open,
+    .session_close   = tkrzw_session_close,
+    .put             = tkrzw_put,
+    .get             = tkrzw_get,
+    .modify          = tkrzw_modify,
+    .del             = tkrzw_del,
+    .write           = tkrzw_write,
+    .scan            = tkrzw_scan,
+    .sync            = tkrzw_sync,
+    .stats           = tkrzw_stats,
+    .settings        = tkrzw_settings,
+};
+
+__attribute__((visibility("default"))) const struct kv_engine *kv_plugin(void);
+
+const struct kv_engine *kv_plugin(void)
+{
+    return &engine;
+}
