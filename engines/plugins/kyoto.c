@@ -1,0 +1,440 @@
+/*
+ * kyoto.c -- Kyoto Cabinet 1.2.79 by its C interface, two engines: kyoto-hash (HashDB) and kyoto-tree (TreeDB).
+ *
+ * Quotations are from doc/spex.html of Debian's kyotocabinet-doc, which is https://dbmx.net/kyotocabinet/spex.html.
+ *
+ * Files       STORE, LOCK: see base/storedir.h.  hash.kch or tree.kct, its first map_bytes in a shared mapping; beside it its
+ *             write-ahead log (.wal) while a transaction runs.
+ * Durability  "Transaction": the table of risks.
+ *               process   OAUTOTRAN: "risk on process crash: none"
+ *               commit    OAUTOTRAN | OAUTOSYNC: "risk on system crash: none"
+ *             none is refused: without transactions a crash leaves the file to be reorganized, and "some records may be missing",
+ *             also older ones than the last sync; a prefix is not promised.  So are ordered and interval, for the log is not
+ *             synced, and what it protects may reach the disk before it does.
+ *             autotran=false is Kyoto's default, kept here for comparisons.  It breaks the tier: a crash shows it.
+ * Batch       begin_transaction, end_transaction.  Writes of other threads would become a part of it, so they wait.
+ * Defaults    bnum: "suggested is the twice of the total number of records", and linear chaining with it; the map is to be "larger
+ *             than the expected size of the database".  Page cache of the tree: kv_cache_bytes.  All else is the library's own.
+ * Limits      The hash table does not grow.  Space of dead records is used again, and never given back.
+ * Not done    Snapshots, compaction (the C interface has no defragmentation).
+ */
+#include <inttypes.h>
+#include <kclangc.h>
+#include <pthread.h>
+
+#include "engines/base/storedir.h"
+#include "engines/engine.h"
+
+#ifdef KYOTO_TREE
+#define FILE_NAME "tree.kct"
+#define BUCKETS   "200000" /* "about 10% of the number of records" */
+#else
+#define FILE_NAME "hash.kch"
+#define BUCKETS   "2000000"
+#endif
+
+enum { OPTION_BUCKETS, OPTION_LINEAR, OPTION_COMPRESS, OPTION_ALIGN_POW, OPTION_MAP, OPTION_DEFRAG, OPTION_AUTOTRAN, OPTION_PAGE_BYTES };
+
+static const struct kv_option options[] = {
+    [OPTION_BUCKETS]    = {"bnum", KV_COUNT, BUCKETS, 1, 1 << 30, "size of the hash table of records or pages", NULL, NULL},
+    [OPTION_LINEAR]     = {"linear", KV_BOOL, "true", 0, 0, "collisions are chained in a list, not in a binary tree", NULL, NULL},
+    [OPTION_COMPRESS]   = {"compress", KV_BOOL, "false", 0, 0, "values (pages) are compressed with zlib", NULL, NULL},
+#ifdef KYOTO_TREE
+    [OPTION_ALIGN_POW]  = {"apow", KV_COUNT, "8", 0, 15, "records begin at multiples of 2 to this power", NULL, NULL},
+#else
+    [OPTION_ALIGN_POW]  = {"apow", KV_COUNT, "3", 0, 15, "records begin at multiples of 2 to this power", NULL, NULL},
+#endif
+    [OPTION_MAP]        = {"map_bytes", KV_BYTES, "4G", 0, 1e15, "so much of the file is in a shared mapping", NULL, NULL},
+    [OPTION_DEFRAG]     = {"dfunit", KV_COUNT, "0", 0, 1 << 20, "defragmentation after so many updates; 0: none", NULL, NULL},
+    [OPTION_AUTOTRAN]   = {"autotran", KV_BOOL, "true", 0, 0, "each write is a transaction; false breaks the tier", NULL, NULL},
+#ifdef KYOTO_TREE
+    [OPTION_PAGE_BYTES] = {"psiz", KV_BYTES, "8192", 512, 1 << 20, "a larger page is split", NULL, NULL},
+#endif
+    {0},
+};
+
+struct kyoto_store {
+    struct kv_store  base;
+    KCDB            *db;
+    struct storedir  dir;
+    enum kv_tier     tier;
+    bool             autotran;
+    pthread_rwlock_t batch;  /* shared by single writes, alone for batches */
+    pthread_mutex_t  lock;   /* of the sentence */
+    bool             failed; /* atomic: a write or a sync went wrong: no more writes */
+    char             sentence[FAIL_BYTES_MAX];
+    char             path[4096];
+};
+
+static struct kyoto_store *store_of(struct kv_session *session)
+{
+    return (struct kyoto_store *)session->store;
+}
+
+/* The library's last error in this thread, as ours. */
+static kv_status explain(struct kyoto_store *store, const char *call)
+{
+    int32_t     code = kcdbecode(store->db);
+    const char *text = kcdbemsg(store->db);
+    kv_status   status = KV_IO;
+
+    if (code == KCENOREC)
+        return KV_NOT_FOUND;
+    if (code == KCEBROKEN)
+        status = KV_CORRUPT;
+    else if (code == KCEINVALID || code == KCENOREPOS || code == KCENOPERM)
+        status = KV_INVALID;
+    return kv_fail(status, "kyoto %s: %s: %s", call, kcecodename(code), text);
+}
+
+/* Keeps the first sentence for every later write. */
+static kv_status fail_store(struct kyoto_store *store, const char *call)
+{
+    kv_status status = explain(store, call);
+
+    pthread_mutex_lock(&store->lock);
+    if (!store->failed) {
+        memcpy(store->sentence, fail_text(), FAIL_BYTES_MAX);
+        __atomic_store_n(&store->failed, true, __ATOMIC_RELEASE);
+    }
+    pthread_mutex_unlock(&store->lock);
+    return status;
+}
+
+static kv_status refuse_after_failure(struct kyoto_store *store)
+{
+    if (__builtin_expect(__atomic_load_n(&store->failed, __ATOMIC_ACQUIRE), 0))
+        return kv_fail(KV_IO, "%s", store->sentence);
+    return KV_OK;
+}
+
+/* Opening. */
+
+static kv_status kyoto_close(struct kv_store *base)
+{
+    struct kyoto_store *store = (struct kyoto_store *)base;
+    kv_status           status = KV_OK;
+
+    if (store->db) {
+        if (*store->path && !kcdbclose(store->db))
+            status = explain(store, "close");
+        kcdbdel(store->db);
+    }
+    storedir_close(&store->dir);
+    pthread_rwlock_destroy(&store->batch);
+    pthread_mutex_destroy(&store->lock);
+    free(store);
+    return status;
+}
+
+static kv_status open_db(struct kyoto_store *store, const struct kv_config *config)
+{
+    static const struct storedir_kind kind = {.engine = PEER, .format = 1};
+    const union kv_value             *option = config->option;
+    uint32_t                          mode = KCOWRITER | KCOCREATE | KCOTRYLOCK;
+    char                              path[sizeof store->path];
+    int                               size;
+
+    if (strchr(config->dir, '#'))
+        return kv_fail(KV_INVALID, "%s: Kyoto Cabinet takes what follows a # in a path for its settings", config->dir);
+    TRY(storedir_open(&store->dir, config->dir, &kind));
+    size = snprintf(path, sizeof path, "%s/" FILE_NAME "#bnum=%" PRIu64 "#opts=%s%s#apow=%" PRIu64 "#msiz=%" PRIu64 "#dfunit=%" PRIu64,
+                    config->dir, option[OPTION_BUCKETS].u64, option[OPTION_LINEAR].u64 ? "l" : "",
+                    option[OPTION_COMPRESS].u64 ? "c" : "", option[OPTION_ALIGN_POW].u64, option[OPTION_MAP].u64,
+                    option[OPTION_DEFRAG].u64);
+#ifdef KYOTO_TREE
+    if ((size_t)size < sizeof path)
+        size += snprintf(path + size, sizeof path - (size_t)size, "#psiz=%" PRIu64 "#pccap=%" PRIu64, option[OPTION_PAGE_BYTES].u64,
+                         kv_cache_bytes(config));
+#endif
+    if ((size_t)size >= sizeof path)
+        return kv_fail(KV_INVALID, "%s: too long a path", config->dir);
+    store->autotran = option[OPTION_AUTOTRAN].u64;
+    if (store->autotran)
+        mode |= KCOAUTOTRAN;
+    if (store->tier == KV_TIER_COMMIT)
+        mode |= KCOAUTOSYNC;
+    store->db = kcdbnew();
+    if (!kcdbopen(store->db, path, mode))
+        return explain(store, "open");
+    memcpy(store->path, path, sizeof path);
+    if (store->dir.created) { /* the file and its name, before anything in it is acknowledged */
+        if (!kcdbsync(store->db, true, NULL, NULL))
+            return explain(store, "sync");
+        TRY(file_sync_dir(config->dir));
+    }
+    return KV_OK;
+}
+
+static kv_status kyoto_open(const struct kv_config *config, struct kv_store **out)
+{
+    struct kyoto_store *store = calloc(1, sizeof *store);
+    char                sentence[FAIL_BYTES_MAX];
+    kv_status           status;
+
+    if (!store)
+        return kv_fail(KV_NO_MEMORY, "no memory for a store");
+    pthread_rwlock_init(&store->batch, NULL);
+    pthread_mutex_init(&store->lock, NULL);
+    store->dir.lock = FILE_CLOSED;
+    store->tier = config->durability.tier;
+    status = open_db(store, config);
+    if (status == KV_OK) {
+        *out = &store->base;
+        return KV_OK;
+    }
+    memcpy(sentence, fail_text(), sizeof sentence);
+    (void)!kyoto_close(&store->base);
+    return kv_fail(status, "%s", sentence);
+}
+
+static kv_status kyoto_session_open(struct kv_store *store, struct kv_session **out)
+{
+    (void)store;
+    *out = calloc(1, sizeof **out);
+    return *out ? KV_OK : kv_fail(KV_NO_MEMORY, "no memory for a session");
+}
+
+static void kyoto_session_close(struct kv_session *session)
+{
+    free(session);
+}
+
+/* Writing. */
+
+static const char *bytes_of(slice bytes)
+{
+    return bytes.size ? bytes.data : ""; /* the library asks for a pointer also to nothing */
+}
+
+static kv_status put_one(struct kyoto_store *store, slice key, slice value)
+{
+    return kcdbset(store->db, key.data, key.size, bytes_of(value), value.size) ? KV_OK : fail_store(store, "set");
+}
+
+static kv_status delete_one(struct kyoto_store *store, slice key)
+{
+    if (!kcdbremove(store->db, key.data, key.size) && kcdbecode(store->db) != KCENOREC)
+        return fail_store(store, "remove");
+    return KV_OK;
+}
+
+static kv_status kyoto_put(struct kv_session *session, slice key, slice value)
+{
+    struct kyoto_store *store = store_of(session);
+    kv_status           status;
+
+    TRY(refuse_after_failure(store));
+    pthread_rwlock_rdlock(&store->batch);
+    status = put_one(store, key, value);
+    pthread_rwlock_unlock(&store->batch);
+    return status;
+}
+
+static kv_status kyoto_del(struct kv_session *session, slice key)
+{
+    struct kyoto_store *store = store_of(session);
+    kv_status           status;
+
+    TRY(refuse_after_failure(store));
+    pthread_rwlock_rdlock(&store->batch);
+    status = delete_one(store, key);
+    pthread_rwlock_unlock(&store->batch);
+    return status;
+}
+
+static kv_status kyoto_write(struct kv_session *session, const struct kv_write *writes, size_t count)
+{
+    struct kyoto_store *store = store_of(session);
+    kv_status           status = KV_OK;
+
+    TRY(refuse_after_failure(store));
+    pthread_rwlock_wrlock(&store->batch);
+    if (!kcdbbegintran(store->db, store->tier == KV_TIER_COMMIT)) {
+        status = fail_store(store, "begin_transaction");
+    } else {
+        for (size_t i = 0; i < count && status == KV_OK; i++)
+            status = writes[i].kind == KV_PUT ? put_one(store, writes[i].key, writes[i].value) : delete_one(store, writes[i].key);
+        if (!kcdbendtran(store->db, status == KV_OK) && status == KV_OK)
+            status = fail_store(store, "end_transaction");
+    }
+    pthread_rwlock_unlock(&store->batch);
+    return status;
+}
+
+struct modifying {
+    kv_change *change;
+    void      *arg;
+    struct buf value;
+    kv_status  status;
+};
+
+static const char *change_to(struct modifying *modifying, const slice *old, size_t *size)
+{
+    modifying->status = modifying->change(modifying->arg, old, &modifying->value);
+    if (modifying->status == KV_OK && modifying->value.size > KV_VALUE_BYTES_MAX)
+        modifying->status = kv_fail(KV_TOO_LARGE, "a value of %zu bytes", modifying->value.size);
+    if (modifying->status != KV_OK)
+        return KCVISNOP;
+    *size = modifying->value.size;
+    return bytes_of(buf_slice(&modifying->value));
+}
+
+static const char *change_full(const char *key, size_t key_size, const char *value, size_t value_size, size_t *size, void *arg)
+{
+    slice old = {value, value_size};
+
+    (void)key, (void)key_size;
+    return change_to(arg, &old, size);
+}
+
+static const char *change_empty(const char *key, size_t key_size, size_t *size, void *arg)
+{
+    (void)key, (void)key_size;
+    return change_to(arg, NULL, size);
+}
+
+static kv_status kyoto_modify(struct kv_session *session, slice key, kv_change *change, void *arg)
+{
+    struct kyoto_store *store = store_of(session);
+    struct modifying    modifying = {.change = change, .arg = arg};
+
+    TRY(refuse_after_failure(store));
+    pthread_rwlock_rdlock(&store->batch);
+    if (!kcdbaccept(store->db, key.data, key.size, change_full, change_empty, &modifying, true) && modifying.status == KV_OK)
+        modifying.status = fail_store(store, "accept");
+    pthread_rwlock_unlock(&store->batch);
+    buf_free(&modifying.value);
+    return modifying.status;
+}
+
+static kv_status kyoto_sync(struct kv_session *session)
+{
+    struct kyoto_store *store = store_of(session);
+    kv_status           status;
+
+    TRY(refuse_after_failure(store));
+    pthread_rwlock_wrlock(&store->batch); /* not in the middle of a transaction */
+    status = kcdbsync(store->db, true, NULL, NULL) ? KV_OK : fail_store(store, "synchronize");
+    pthread_rwlock_unlock(&store->batch);
+    return status;
+}
+
+/* Reading. */
+
+struct reading {
+    kv_visit *visit;
+    void     *arg;
+    bool      found, stopped;
+};
+
+static const char *lend(const char *key, size_t key_size, const char *value, size_t value_size, size_t *size, void *arg)
+{
+    struct reading *reading = arg;
+
+    (void)size;
+    reading->found = true;
+    reading->stopped = !reading->visit(reading->arg, slice_of(key, key_size), slice_of(value, value_size));
+    return KCVISNOP;
+}
+
+static const char *lend_nothing(const char *key, size_t key_size, size_t *size, void *arg)
+{
+    (void)key, (void)key_size, (void)size, (void)arg;
+    return KCVISNOP;
+}
+
+static kv_status kyoto_get(struct kv_session *session, slice key, kv_visit *visit, void *arg)
+{
+    struct kyoto_store *store = store_of(session);
+    struct reading      reading = {visit, arg, false, false};
+
+    if (__builtin_expect(!kcdbaccept(store->db, key.data, key.size, lend, lend_nothing, &reading, false), 0))
+        return explain(store, "accept");
+    return reading.found ? KV_OK : KV_NOT_FOUND;
+}
+
+static kv_status kyoto_scan(struct kv_session *session, slice first, kv_visit *visit, void *arg)
+{
+    struct kyoto_store *store = store_of(session);
+    struct reading      reading = {visit, arg, false, false};
+    KCCUR              *cursor = kcdbcursor(store->db);
+    bool                more = first.size ? kccurjumpkey(cursor, first.data, first.size) : kccurjump(cursor);
+    kv_status           status = KV_NOT_FOUND; /* where a scan ends */
+
+    while (more && !reading.stopped)
+        more = kccuraccept(cursor, lend, &reading, false, true);
+    if (!more)
+        status = explain(store, "cursor");
+    kccurdel(cursor);
+    return status == KV_NOT_FOUND ? KV_OK : status;
+}
+
+/* The rest. */
+
+static void kyoto_stats(struct kv_store *base, kv_figure *figure, void *arg)
+{
+    struct kyoto_store *store = (struct kyoto_store *)base;
+    int64_t             count = kcdbcount(store->db), bytes = kcdbsize(store->db);
+
+    if (count >= 0)
+        figure(arg, "live_keys", (uint64_t)count);
+    if (bytes >= 0)
+        figure(arg, "disk_bytes", (uint64_t)bytes);
+    figure(arg, "debt_bytes", 0);
+}
+
+static void kyoto_settings(struct kv_store *base, kv_setting *setting, void *arg)
+{
+    static const char *const told[] = {"bnum", "apow", "fpow", "opts", "msiz", "dfunit", "psiz", "pccap"};
+    struct kyoto_store *store = (struct kyoto_store *)base;
+    char               *status = kcdbstatus(store->db), *rest = status; /* lines of NAME<tab>VALUE */
+
+    for (char *line; status && (line = strsep(&rest, "\n"));) {
+        char *value = strchr(line, '\t');
+        for (size_t i = 0; value && i < sizeof told / sizeof *told; i++)
+            if ((size_t)(value - line) == strlen(told[i]) && strncmp(line, told[i], strlen(told[i])) == 0)
+                setting(arg, told[i], value + 1);
+    }
+    kcfree(status);
+    setting(arg, "OAUTOTRAN", store->autotran ? "true" : "false: the tier is not kept");
+    setting(arg, "OAUTOSYNC", store->tier == KV_TIER_COMMIT ? "true" : "false");
+}
+
+static const struct kv_engine engine = {
+    .abi             = KV_ABI,
+    .name            = PEER,
+    .version         = "1.2.79",
+    .licence         = "GPL-3.0-or-later",
+#ifdef KYOTO_TREE
+    .summary         = "Kyoto Cabinet TreeDB: a B+ tree whose pages are records of a HashDB, with a write-ahead log",
+    .can             = KV_RETAINS | KV_SESSIONS | KV_MODIFY | KV_BATCH | KV_SCAN | KV_ORDERED | KV_DURABLE,
+#else
+    .summary         = "Kyoto Cabinet HashDB: a hash table in a mapped file, updated in place under a write-ahead log",
+    .can             = KV_RETAINS | KV_SESSIONS | KV_MODIFY | KV_BATCH | KV_SCAN | KV_DURABLE,
+#endif
+    .tiers           = KV_TIER_BIT(KV_TIER_PROCESS) | KV_TIER_BIT(KV_TIER_COMMIT),
+    .key_bytes_max   = KV_KEY_BYTES_MAX,
+    .value_bytes_max = KV_VALUE_BYTES_MAX,
+    .options         = options,
+    .open            = kyoto_open,
+    .close           = kyoto_close,
+    .session_open    = kyoto_session_open,
+    .session_close   = kyoto_session_close,
+    .put             = kyoto_put,
+    .get             = kyoto_get,
+    .modify          = kyoto_modify,
+    .del             = kyoto_del,
+    .write           = kyoto_write,
+    .scan            = kyoto_scan,
+    .sync            = kyoto_sync,
+    .stats           = kyoto_stats,
+    .settings        = kyoto_settings,
+};
+
+__attribute__((visibility("default"))) const struct kv_engine *kv_plugin(void);
+
+const struct kv_engine *kv_plugin(void)
+{
+    return &engine;
+}
