@@ -7,3 +7,4 @@ $(eval $(call peer,kyoto-hash,kyoto,kclangc.h,-DKYOTO_HASH -lkyotocabinet,libkyo
 $(eval $(call peer,kyoto-tree,kyoto,kclangc.h,-DKYOTO_TREE -lkyotocabinet,libkyotocabinet-dev))
 $(eval $(call peer,lmdb,lmdb,lmdb.h,-llmdb,liblmdb-dev))
 $(eval $(call peer,wiredtiger,wiredtiger,wiredtiger.h,-lwiredtiger,libwiredtiger-dev))
+$(eval $(call peer,sqlite,sqlite,sqlite3.h,-lsqlite3,libsqlite3-dev))
