@@ -219,3 +219,49 @@ void storedir_close(struct storedir *dir)
     free(dir->path);
     dir->path = NULL;
 }
+
+uint64_t storedir_disk_bytes(const char *path)
+{
+    DIR                 *dir = opendir(path);
+    const struct dirent *entry;
+    struct stat          about;
+    uint64_t             bytes = 0;
+
+    while (dir && (entry = readdir(dir)))
+        if (fstatat(dirfd(dir), entry->d_name, &about, AT_SYMLINK_NOFOLLOW) == 0 && S_ISREG(about.st_mode))
+            bytes += (uint64_t)about.st_blocks * 512;
+    if (dir)
+        closedir(dir);
+    return bytes;
+}
+
+static bool ends_with(const char *name, const char *ending)
+{
+    size_t bytes = strlen(name), last = strlen(ending);
+
+    return bytes >= last && strcmp(name + bytes - last, ending) == 0;
+}
+
+kv_status storedir_sync_files(const char *path, const char *ending)
+{
+    DIR                 *dir = opendir(path);
+    const struct dirent *entry;
+    kv_status            status = KV_OK;
+
+    if (!dir)
+        return kv_fail_errno("open directory %s", path);
+    while (status == KV_OK && (entry = readdir(dir))) {
+        int fd = ends_with(entry->d_name, ending) ? openat(dirfd(dir), entry->d_name, O_RDONLY | O_CLOEXEC) : -1;
+
+        if (fd < 0 && ends_with(entry->d_name, ending) && errno != ENOENT)
+            status = kv_fail_errno("open %s/%s", path, entry->d_name);
+        if (fd >= 0 && fdatasync(fd) != 0)
+            status = kv_fail_errno("sync %s/%s", path, entry->d_name);
+        if (fd >= 0)
+            close(fd);
+    }
+    if (status == KV_OK && fsync(dirfd(dir)) != 0)
+        status = kv_fail_errno("sync directory %s", path);
+    closedir(dir);
+    return status;
+}

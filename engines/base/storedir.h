@@ -54,4 +54,11 @@ struct storedir {
 MUST_USE kv_status storedir_open(struct storedir *dir, const char *path, const struct storedir_kind *kind);
 void storedir_close(struct storedir *dir);
 
+/* Allocated bytes of the files in a directory, without those in directories below it; for engines that do not know their files. */
+uint64_t storedir_disk_bytes(const char *path);
+
+/* Syncs each file of a directory whose name ends like that, then the directory itself: what another library wrote there through
+ * descriptors of its own.  A file that is removed meanwhile is passed over. */
+MUST_USE kv_status storedir_sync_files(const char *path, const char *ending);
+
 #endif
