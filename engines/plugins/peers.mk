@@ -8,5 +8,6 @@ $(eval $(call peer,tkrzw-tiny,tkrzw,tkrzw_langc.h,-DTKRZW_TINY -ltkrzw,libtkrzw-
 $(eval $(call peer,kyoto-hash,kyoto,kclangc.h,-DKYOTO_HASH -lkyotocabinet,libkyotocabinet-dev))
 $(eval $(call peer,kyoto-tree,kyoto,kclangc.h,-DKYOTO_TREE -lkyotocabinet,libkyotocabinet-dev))
 $(eval $(call peer,lmdb,lmdb,lmdb.h,-llmdb,liblmdb-dev))
+$(eval $(call peer,bdb,bdb,db.h,-ldb,libdb5.3-dev))
 $(eval $(call peer,wiredtiger,wiredtiger,wiredtiger.h,-lwiredtiger,libwiredtiger-dev))
 $(eval $(call peer,sqlite,sqlite,sqlite3.h,-lsqlite3,libsqlite3-dev))
