@@ -16,8 +16,8 @@
  *   process   appendonly yes, appendfsync no: write(2) to the AOF before the reply.
  *   ordered   the same; the AOF is one file that grows, and aof-load-truncated cuts a torn tail, a cut transaction included.
  *             But a rewrite closes the file before and syncs it later, in another thread: a power loss in between loses what is in
- *             the middle (and Redis then refuses to load: only the last file may be cut).  So in these tiers Redis's own rewrites
- *             are off, and we start them, by the same rule (auto-aof-rewrite-percentage and -min-size), when all is synced.
+ *             the middle (and Redis then refuses to load: only the last file may be cut).  So Redis's own rewrites are off, and
+ *             we start them, by the same rule (auto-aof-rewrite-percentage and -min-size), when all is synced and nobody writes.
  *   interval  as ordered, and synced in time by base/ticker.h.  Redis's own everysec is *not* this, nor `process`: while a sync is
  *             under way it holds back even write(2), for up to 2 s ("delays writes", redis.conf), behind acknowledged writes.
  *   commit    appendfsync always: fdatasync before the replies of that turn, so concurrent commits share one.
@@ -28,8 +28,10 @@
  *             shorter file, Redis refuses to load it ("Bad file format", mended by redis-check-aof --fix) or, inside of a long
  *             value, does not notice.  "The durability of the append only file" and "What should I do if my AOF gets corrupted?"
  *             (persistence page) say so.  The profiles sizes-first, posix-minimal and torn are of this kind.
- *             Full disk: a write that the AOF has no room for is acknowledged once (the reply is not taken back), kept in memory
- *             and retried; from then on writes are refused (MISCONF): KV_NO_SPACE.  In tier commit the server ends instead: KV_IO.
+ *             Full disk: Redis 7.0 does not survive one.  A write that its AOF has no room for is acknowledged, and after a rewrite
+ *             (whose new file is opened without O_APPEND) what it cuts off and writes again leaves a hole of zeros, so that the
+ *             next start fails (also redis/redis#14372).  So writes are KV_NO_SPACE while the file system has room for the AOF
+ *             and a rewrite under way, and 8 MiB more.  Where others fill the disk, MISCONF is KV_NO_SPACE too.
  * Named       redis.server=HOST:PORT or /PATH/OF/SOCKET; for a cluster any of its nodes, or several, with commas.  A password comes
  *             from $REDISCLI_AUTH, as for redis-cli.  What is durable is the server's: an open reads appendonly and appendfsync of
  *             each master, and a tier that they do not keep is refused (or set by redis.configure=true, which also stays).
@@ -70,6 +72,7 @@
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <sys/sysmacros.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -98,6 +101,8 @@
 #define BATCH_BYTES   (UINT64_C(512) << 20)
 #define BUSY_WAIT_NS  (250 * NS_PER_MS) /* for a lock whose owner lives */
 #define GONE_WAIT_NS  (60 * NS_PER_S)   /* for one whose owner died, and whose server is being taken down by the kernel */
+#define DISK_RESERVE_BYTES (8 << 20)
+#define CREDIT_BYTES_MAX   (INT64_C(64) << 20)
 #define RETRY_NS      (10 * NS_PER_MS)
 #define PATH_BYTES    4096
 
@@ -137,7 +142,9 @@ struct redis_store {
     char                  socket[64];
     struct server         server;
     bool                  named, cluster;
-    bool                  own_rewrites;  /* we start the rewrites of the AOF: see `ordered` */
+    bool                  own_rewrites;  /* there is an AOF of ours, whose rewrites we start: see `ordered` */
+    int64_t               credit;        /* atomic: bytes that may be written before the file system is asked for room again */
+    uint64_t              rewrite_bytes; /* atomic: what the rewrite under way may still write */
     pthread_rwlock_t      nodes_lock;
     struct node           node[NODES_MAX];
     size_t                nodes;
@@ -790,18 +797,52 @@ static kv_status sync_aof(struct redis_session *session)
     return status;
 }
 
+/* Bytes that may be written, beside a reserve and what a rewrite under way needs; negative when there are none. */
+static int64_t room(const struct redis_store *store)
+{
+    struct statvfs about;
+
+    if (statvfs(store->data, &about) != 0)
+        return CREDIT_BYTES_MAX; /* the write itself will say what is wrong */
+    return (int64_t)((uint64_t)about.f_bavail * about.f_frsize) - DISK_RESERVE_BYTES -
+           (int64_t)__atomic_load_n(&store->rewrite_bytes, __ATOMIC_RELAXED);
+}
+
+/* Before a write. */
+static kv_status admit(struct redis_store *store, uint64_t bytes)
+{
+    int64_t wanted = (int64_t)bytes + 64, left;
+
+    TRY(check_store(store));
+    if (!store->own_rewrites || __atomic_sub_fetch(&store->credit, wanted, __ATOMIC_RELAXED) >= 0)
+        return KV_OK;
+    left = room(store) - wanted;
+    if (left < 0)
+        return kv_fail(KV_NO_SPACE, "%s: no space left for %" PRIu64 " bytes, beside the %d MiB that are kept free for the AOF",
+                       store->data, bytes, DISK_RESERVE_BYTES >> 20);
+    __atomic_store_n(&store->credit, left / 2 < CREDIT_BYTES_MAX ? left / 2 : CREDIT_BYTES_MAX, __ATOMIC_RELAXED);
+    return KV_OK;
+}
+
 /* Begins a rewrite of the AOF.  Ours: nobody writes while everything before is synced and the new file becomes the one. */
 static kv_status rewrite_aof(struct redis_session *session, unsigned number)
 {
     struct redis_store *store = store_of(&session->base);
     struct command      command = COMMAND(false, WORD("BGREWRITEAOF"));
     redisReply         *reply;
-    uint64_t            since_ns = clock_now_ns();
+    uint64_t            since_ns = clock_now_ns(), memory;
     kv_status           status = KV_OK;
 
     if (store->own_rewrites) {
+        TRY(info(session, number, "memory", &reply));
+        memory = info_figure(reply, "used_memory");
+        freeReplyObject(reply);
+        if (room(store) < (int64_t)memory)
+            return kv_fail(KV_NO_SPACE, "%s: no space left to write the AOF anew, which may take %" PRIu64 " bytes", store->data, memory);
+        __atomic_store_n(&store->rewrite_bytes, memory, __ATOMIC_RELAXED);
+        __atomic_store_n(&store->credit, 0, __ATOMIC_RELAXED);
         pthread_rwlock_wrlock(&store->quiet);
-        status = sync_aof(session);
+        status = store->tier == KV_TIER_COMMIT ? KV_OK : sync_aof(session);
     }
     if (status == KV_OK && (status = call_node(session, number, &command, &reply)) == KV_OK)
         freeReplyObject(reply);
@@ -819,15 +860,21 @@ static kv_status rewrite_if_due(struct redis_session *session)
     struct redis_store *store = store_of(&session->base);
     uint64_t            size, base, min = store->option[OPTION_REWRITE_MIN].u64;
     redisReply         *reply;
-    bool                due;
+    bool                busy, due;
+    kv_status           status = KV_OK;
 
     TRY(info(session, 0, "persistence", &reply));
     size = info_figure(reply, "aof_current_size");
     base = info_figure(reply, "aof_base_size");
-    due = info_figure(reply, "aof_rewrite_in_progress") == 0 && size != KV_UNKNOWN && size >= min &&
-          size - base >= (base ? base : 1) / 100.0 * store->option[OPTION_REWRITE_PERCENTAGE].u64;
+    busy = info_figure(reply, "aof_rewrite_in_progress") != 0;
+    due = size != KV_UNKNOWN && size >= min &&
+          (double)(size - base) >= (double)(base ? base : 1) / 100 * (double)store->option[OPTION_REWRITE_PERCENTAGE].u64;
     freeReplyObject(reply);
-    return due ? rewrite_aof(session, 0) : KV_OK;
+    if (!busy)
+        __atomic_store_n(&store->rewrite_bytes, 0, __ATOMIC_RELAXED);
+    if (due && !busy)
+        status = rewrite_aof(session, 0);
+    return status == KV_NO_SPACE ? KV_OK : status; /* the log goes on growing, until writes are refused */
 }
 
 /* After a write, outside of `quiet`. */
@@ -858,6 +905,26 @@ static kv_status simple(struct redis_session *session, unsigned number, const ch
     return KV_OK;
 }
 
+/* A dump for tier none; one that fails leaves the old one, and is no failure of the store when it was for want of room. */
+static kv_status save(struct redis_session *session)
+{
+    struct redis_store *store = store_of(&session->base);
+    struct command      command = COMMAND(false, WORD("SAVE"));
+    redisReply         *reply;
+    kv_status           status = call_node(session, 0, &command, &reply);
+    char                line[400];
+
+    if (status == KV_OK) {
+        freeReplyObject(reply);
+        return KV_OK;
+    }
+    last_line(store, line, sizeof line);
+    if (room(store) < 0)
+        return kv_fail(KV_NO_SPACE, "no space left for a dump of the store; redis-server's log ends: %s", line);
+    kv_fail(KV_IO, "redis-server cannot write a dump of the store; its log ends: %s", line);
+    return fail_store(store);
+}
+
 /* What a named server does: it cannot be told to sync its log, but a rewrite is synced whole. */
 static kv_status sync_named(struct redis_session *session, unsigned number)
 {
@@ -885,7 +952,7 @@ static kv_status sync_locked(struct redis_session *session)
 
     TRY(check_store(store));
     if (!store->named)
-        return store->tier == KV_TIER_NONE ? simple(session, 0, "SAVE") : store->tier == KV_TIER_COMMIT ? KV_OK : sync_aof(session);
+        return store->tier == KV_TIER_NONE ? save(session) : store->tier == KV_TIER_COMMIT ? KV_OK : sync_aof(session);
     count = masters(store, number);
     for (size_t i = 0; i < count; i++)
         TRY(sync_named(session, number[i]));
@@ -924,7 +991,7 @@ static kv_status redis_compact(struct kv_session *base)
     for (size_t i = 0; i < count && status == KV_OK; i++) {
         status = config_get(store->control, number[i], "appendonly", aof);
         if (status == KV_OK && strcmp(aof, "yes") != 0) {
-            status = store->named ? KV_OK : simple(store->control, 0, "SAVE");
+            status = store->named ? KV_OK : save(store->control);
             continue;
         }
         if (status == KV_OK)
@@ -940,12 +1007,12 @@ static kv_status redis_compact(struct kv_session *base)
 
 /* ---- Reads and writes. ---- */
 
-static kv_status write_one(struct redis_session *session, slice key, const struct command *command, redisReply **out)
+static kv_status write_one(struct redis_session *session, slice key, uint64_t bytes, const struct command *command, redisReply **out)
 {
     struct redis_store *store = store_of(&session->base);
     kv_status           status;
 
-    TRY(check_store(store));
+    TRY(admit(store, bytes));
     if (store->own_rewrites)
         pthread_rwlock_rdlock(&store->quiet);
     status = call(session, slot_for(store, key), command, out);
@@ -959,7 +1026,7 @@ static kv_status redis_put(struct kv_session *base, slice key, slice value)
     struct command command = COMMAND(true, WORD("SET"), key, value);
     redisReply    *reply;
 
-    TRY(write_one(session_of(base), key, &command, &reply));
+    TRY(write_one(session_of(base), key, key.size + value.size, &command, &reply));
     freeReplyObject(reply);
     return written(store_of(base), key.size + value.size);
 }
@@ -969,7 +1036,7 @@ static kv_status redis_del(struct kv_session *base, slice key)
     struct command command = COMMAND(true, WORD("DEL"), key);
     redisReply    *reply;
 
-    TRY(write_one(session_of(base), key, &command, &reply));
+    TRY(write_one(session_of(base), key, key.size, &command, &reply));
     freeReplyObject(reply);
     return written(store_of(base), key.size);
 }
@@ -1196,7 +1263,6 @@ static kv_status redis_write(struct kv_session *base, const struct kv_write *wri
 
     if (count == 1)
         return writes->kind == KV_PUT ? redis_put(base, writes->key, writes->value) : redis_del(base, writes->key);
-    TRY(check_store(store));
     for (size_t i = 0; i < count; i++) {
         bytes += writes[i].key.size + (writes[i].kind == KV_PUT ? writes[i].value.size : 0);
         if (store->cluster && slot_of(writes[i].key) != slot_of(writes[0].key))
@@ -1205,6 +1271,7 @@ static kv_status redis_write(struct kv_session *base, const struct kv_write *wri
     }
     if (bytes > BATCH_BYTES)
         return kv_fail(KV_TOO_LARGE, "a batch of more than 512 MiB");
+    TRY(admit(store, bytes + 64 * count));
     if (store->own_rewrites)
         pthread_rwlock_rdlock(&store->quiet);
     status = store->cluster ? scripted(session, writes, count) : transaction(session, writes, count);
@@ -1237,7 +1304,7 @@ static kv_status redis_modify(struct kv_session *base, slice key, kv_change *cha
         if (status == KV_OK) {
             set = COMMAND(true, WORD("EVAL"), WORD(script), WORD("1"), key, found ? WORD("1") : WORD("0"), before,
                           buf_slice(&session->new));
-            status = write_one(session, key, &set, &reply);
+            status = write_one(session, key, key.size + session->new.size, &set, &reply);
         }
         if (status == KV_OK) {
             done = reply->type == REDIS_REPLY_INTEGER && reply->integer == 1;
@@ -1718,7 +1785,7 @@ static kv_status end_aof(struct redis_store *store)
     struct dirent *entry;
     kv_status      status;
 
-    TRY(simple(store->control, 0, "SAVE"));
+    TRY(save(store->control));
     TRY(config_set(store->control, 0, "appendonly", "no"));
     snprintf(path, sizeof path, "%s/" AOF_DIR, store->data);
     TRY(file_unlink(store->data, MANIFEST));
@@ -2051,7 +2118,7 @@ static kv_status redis_open(const struct kv_config *config, struct kv_store **ou
         return status != KV_OK ? status : kv_fail(KV_NO_MEMORY, "no memory for a store");
     }
     store->tier = config->durability.tier;
-    store->own_rewrites = !named && store->tier != KV_TIER_NONE && store->tier != KV_TIER_COMMIT;
+    store->own_rewrites = !named && store->tier != KV_TIER_NONE;
     memcpy(store->option, config->option, sizeof store->option);
     store->dir.lock = FILE_CLOSED;
     store->server.data_fd = store->server.log_fd = -1;
