@@ -14,11 +14,34 @@
 #include "common/clock.h"
 #include "common/fail.h"
 
+/* Children of ours that child_wait has not seen yet.  Every other child is an orphan of one of them. */
+#define LIVING_MAX 64
+static pid_t living[LIVING_MAX];
+
+static void note_child(pid_t from, pid_t to)
+{
+    for (int i = 0; i < LIVING_MAX; i++) {
+        if (living[i] == from) {
+            living[i] = to;
+            return;
+        }
+    }
+}
+
+static bool is_child(pid_t pid)
+{
+    for (int i = 0; i < LIVING_MAX; i++)
+        if (living[i] == pid)
+            return true;
+    return false;
+}
+
 pid_t child_start(int (*body)(void *arg), void *arg)
 {
     pid_t parent = getpid();
     pid_t pid;
 
+    prctl(PR_SET_CHILD_SUBREAPER, 1); /* what a child leaves behind becomes ours, in whatever group or session it is */
     fflush(NULL); /* or the child would print again what is still buffered here */
     pid = fork();
     if (pid < 0) {
@@ -28,6 +51,7 @@ pid_t child_start(int (*body)(void *arg), void *arg)
     if (pid == 0) {
         int code;
 
+        memset(living, 0, sizeof living);
         setpgid(0, 0);
         prctl(PR_SET_PDEATHSIG, SIGKILL);
         if (getppid() != parent) /* it died before the line above */
@@ -40,13 +64,39 @@ pid_t child_start(int (*body)(void *arg), void *arg)
         _exit(code);
     }
     setpgid(pid, pid); /* in both, so that neither has to wait for the other */
+    note_child(0, pid);
     return pid;
 }
 
 void child_kill(pid_t pid)
 {
+    kill(pid, SIGKILL); /* itself first: it must not see the others die */
     kill(-pid, SIGKILL);
-    kill(pid, SIGKILL);
+}
+
+/* The orphans that a child left to us, one by one, until there are none: an orphan's own children come when it goes.  Zombies
+ * count too, so nothing of them runs, and no file of theirs is open, when this returns. */
+static void reap_orphans(void)
+{
+    char path[64];
+
+    snprintf(path, sizeof path, "/proc/self/task/%d/children", (int)getpid());
+    for (bool found = true; found;) {
+        FILE *list = fopen(path, "re");
+        int   pid;
+
+        found = false;
+        while (list && !found && fscanf(list, "%d", &pid) == 1) {
+            if (is_child(pid))
+                continue;
+            kill(pid, SIGKILL);
+            while (waitpid(pid, NULL, __WALL) < 0 && errno == EINTR)
+                ;
+            found = true;
+        }
+        if (list)
+            fclose(list);
+    }
 }
 
 /* Ended, but not reaped: as long as it is a zombie, nobody else gets its process id or its group's. */
@@ -85,6 +135,8 @@ struct child_result child_wait(pid_t pid, uint64_t timeout_ns)
     kill(-pid, SIGKILL); /* whatever it had started */
     while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
         ;
+    note_child(pid, 0);
+    reap_orphans();
     result.code = WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status);
     if (result.end != CHILD_TIMED_OUT && WIFSIGNALED(status))
         result.end = CHILD_SIGNALLED;

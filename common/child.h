@@ -3,6 +3,9 @@
  *
  * The child dies with its parent (PR_SET_PDEATHSIG), leads a process group of its own so that it can be killed with
  * all that it started, and ignores SIGINT.  Fork only while the process has one thread.
+ *
+ * What a child started and left (a server, say, also one in a session of its own) becomes this process's, and is killed
+ * and gone when child_wait returns: so is every child of this process that child_start did not make.
  */
 #ifndef ASSAY_COMMON_CHILD_H
 #define ASSAY_COMMON_CHILD_H
@@ -21,7 +24,7 @@ struct child_result {
 pid_t child_start(int (*body)(void *arg), void *arg);
 
 /* Waits up to timeout_ns (0: for ever), then kills the group and says CHILD_TIMED_OUT.  Reaps in every case, and kills
- * what is left of the group. */
+ * and reaps all that is left of what it started. */
 struct child_result child_wait(pid_t pid, uint64_t timeout_ns);
 
 /* SIGKILL to the child and its group.  Reap with child_wait. */
