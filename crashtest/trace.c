@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 #define XXH_INLINE_ALL
 #include <xxhash.h>
@@ -18,39 +19,47 @@
 #include "common/outfile.h"
 
 #define MAGIC   "ASSAYTR\n"
-#define VERSION 1u
+#define VERSION 2u
 
-static void start(struct trace *trace, uint64_t capacity_bytes)
+static void start(struct trace *trace, uint64_t capacity_bytes, int memory_fd)
 {
     memset(trace, 0, sizeof *trace);
     memcpy(trace->magic, MAGIC, sizeof trace->magic);
     trace->version = VERSION;
     trace->capacity_bytes = capacity_bytes;
+    trace->memory_fd = memory_fd;
 }
 
 struct trace *trace_create(uint64_t capacity_bytes)
 {
-    /* Address space only: pages come as the trace fills. */
-    void *memory = mmap(NULL, sizeof(struct trace) + capacity_bytes, PROT_READ | PROT_WRITE,
-                        MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    /* Address space only: pages come as the trace fills.  A file of memory, for programs that the child runs by exec. */
+    uint64_t bytes = sizeof(struct trace) + capacity_bytes;
+    int      fd = memfd_create("assay-trace", MFD_CLOEXEC);
+    void    *memory = MAP_FAILED;
 
+    if (fd >= 0 && ftruncate(fd, (off_t)bytes) == 0)
+        memory = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, fd, 0);
     if (memory == MAP_FAILED) {
         fail_set("no memory for a trace of %llu bytes: %s", (unsigned long long)capacity_bytes, strerror(errno));
+        if (fd >= 0)
+            close(fd);
         return NULL;
     }
-    start(memory, capacity_bytes);
+    start(memory, capacity_bytes, fd);
     return memory;
 }
 
 void trace_destroy(struct trace *trace)
 {
-    if (trace)
-        munmap(trace, sizeof *trace + trace->capacity_bytes);
+    if (!trace)
+        return;
+    close(trace->memory_fd);
+    munmap(trace, sizeof *trace + trace->capacity_bytes);
 }
 
 void trace_reset(struct trace *trace)
 {
-    start(trace, trace->capacity_bytes);
+    start(trace, trace->capacity_bytes, trace->memory_fd);
 }
 
 /* ---- Checking. ---- */
@@ -296,6 +305,7 @@ bool trace_save(const struct trace *trace, const char *path)
     }
     memcpy(copy, trace, bytes);
     copy->capacity_bytes = copy->used_bytes;
+    copy->memory_fd = -1;
     sum = checksum(copy);
     ok = outfile_open(&file, path);
     if (ok) {
@@ -312,6 +322,7 @@ struct trace *trace_load(const char *path)
     struct trace  header, *trace = NULL;
     uint64_t      sum;
     FILE         *stream = fopen(path, "rb");
+    int           memory_fd;
 
     if (!stream) {
         fail_set("open %s: %s", path, strerror(errno));
@@ -334,6 +345,7 @@ struct trace *trace_load(const char *path)
     if (!trace)
         goto out;
     rewind(stream);
+    memory_fd = trace->memory_fd;
     if (fread(trace, sizeof header + header.used_bytes, 1, stream) != 1 || fread(&sum, sizeof sum, 1, stream) != 1) {
         fail_set("read %s: %s", path, strerror(errno));
         goto bad;
@@ -344,10 +356,12 @@ struct trace *trace_load(const char *path)
         fail_set("%s: its checksum is wrong", path);
         goto bad;
     }
+    trace->memory_fd = memory_fd;
     if (trace_settle(trace))
         goto out;
     fail_set("%s: %s", path, fail_text());
 bad:
+    trace->memory_fd = memory_fd;
     trace_destroy(trace);
     trace = NULL;
 out:

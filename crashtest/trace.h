@@ -1,8 +1,8 @@
 /*
  * trace.h -- what a process did to a directory: one record a call, in one order, with the bytes.
  *
- * The parent makes a trace in shared memory, the child fills it under the recorder (recorder.h), and it is whole up to
- * the moment of the child's death, however it died: a record counts only once it is complete.  The marks of the child
+ * The parent makes a trace in shared memory, the child and the processes that it starts fill it under the recorder
+ * (recorder.h), and it is whole up to the moment of their death, however they died: a record counts only once it is complete.  The marks of the child
  * (operation started, acknowledged) stand in the same order, so that it is known which calls came before an
  * acknowledgement.  A trace never ends early in silence: when it is full the recorder kills the child and says so.
  *
@@ -80,12 +80,13 @@ struct trace {
     uint64_t calls;          /* mutating calls below the directory, recorded or only counted */
     uint64_t trapped;        /* of them, caught by the guard alone */
     uint64_t unsupported;    /* calls that cannot be modelled: the first one is named below.  Must be 0 for a verdict. */
-    uint64_t escapes;        /* calls by a process that the recorder is not in.  Must be 0 for a verdict. */
+    uint64_t processes;      /* that were recorded: the child, and what it started by fork and exec */
     uint32_t full;           /* the recorder ended the life because there was no more room */
     uint32_t killed;         /* the recorder ended the life because it was told to */
     uint64_t failed;         /* calls that the recorder made fail because it was told to */
-    char     unsupported_call[32];
-    char     reserved[128];
+    char     unsupported_call[48];
+    int32_t  memory_fd;      /* of this memory, in the process that made the trace and its forks; -1 in a file */
+    char     reserved[108];
 };
 
 /* Address space for that many bytes of records, shared with children; memory is used as it fills.  NULL with fail_set(). */

@@ -90,46 +90,6 @@ EXPORT int creat64(const char *path, mode_t mode)
     return open(path, O_CREAT | O_WRONLY | O_TRUNC, mode);
 }
 
-/* ---- descriptors ---- */
-
-EXPORT int close(int fd) { return (int)answer(CALL(close, fd)); }
-EXPORT int dup(int fd) { return (int)answer(CALL(dup, fd)); }
-EXPORT int dup2(int fd, int to) { return (int)answer(CALL(dup2, fd, to)); }
-EXPORT int dup3(int fd, int to, int flags) { return (int)answer(CALL(dup3, fd, to, flags)); }
-
-EXPORT int close_range(unsigned first, unsigned last, int flags)
-{
-    return (int)answer(CALL(close_range, first, last, flags));
-}
-
-static int control(int fd, int command, long argument)
-{
-    /* F_GETOWN answers a process group as a negative number: not an error, but no use to an engine either. */
-    return (int)answer(CALL(fcntl, fd, command, argument));
-}
-
-EXPORT int fcntl(int fd, int command, ...)
-{
-    va_list list;
-    long    argument;
-
-    va_start(list, command);
-    argument = va_arg(list, long); /* whatever it is, it fits; rubbish when there is none, as in libc */
-    va_end(list);
-    return control(fd, command, argument);
-}
-
-EXPORT int fcntl64(int fd, int command, ...)
-{
-    va_list list;
-    long    argument;
-
-    va_start(list, command);
-    argument = va_arg(list, long);
-    va_end(list);
-    return control(fd, command, argument);
-}
-
 EXPORT int ioctl(int fd, unsigned long request, ...)
 {
     va_list list;
@@ -315,7 +275,7 @@ static long mask_signals(int how, const sigset_t *set, sigset_t *old)
 {
     sigset_t allowed;
 
-    if (set && how != SIG_UNBLOCK && recorder_mode != MODE_ASLEEP) {
+    if (set && how != SIG_UNBLOCK && process_mode != MODE_ASLEEP) {
         allowed = *set;
         sigdelset(&allowed, SIGSYS);
         set = &allowed;

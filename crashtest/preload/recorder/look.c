@@ -6,6 +6,9 @@
  * sync of the file (what was stored before is certainly there), before it is truncated or unmapped, at the end, and at
  * marks when asked for.  A store that no later look saw is as if it had never reached the disk, which a crash may do to
  * it anyway.
+ *
+ * Only the process that mapped a file looks at it; what it forked may store there too, since a look reads the file.  A sync by
+ * another process, or a second one that maps the file, cannot be modelled.
  */
 #include <fcntl.h>
 #include <stdio.h>
@@ -19,6 +22,7 @@
 
 #define PAGE          4096u
 #define MAPPINGS_MAX  4096
+#define SHADOWS_MAX   1024
 #define PEEK_FD_LEAST 400 /* out of the way of the numbers that the program would see without us */
 
 static struct mapping {
@@ -28,6 +32,14 @@ static struct mapping {
 static int  used;   /* above it all are free */
 static int  active;
 
+/* A mapped file, by its number. */
+static struct shadow {
+    uint32_t       file; /* 0: free */
+    int            peek_fd;
+    unsigned char *bytes; /* the file as the trace has it */
+    uint64_t       size;
+} shadows[SHADOWS_MAX];
+
 static unsigned char page_buffer[16 * PAGE];
 
 bool look_any(void)
@@ -35,38 +47,46 @@ bool look_any(void)
     return __atomic_load_n(&active, __ATOMIC_RELAXED) > 0;
 }
 
-static uint64_t file_bytes(const struct object *object)
+static struct shadow *shadow_of(uint32_t file)
+{
+    for (int i = 0; i < SHADOWS_MAX; i++)
+        if (shadows[i].file == file)
+            return &shadows[i];
+    return NULL;
+}
+
+static uint64_t file_bytes(const struct shadow *shadow)
 {
     struct stat st;
 
-    return RAW(fstat, object->peek_fd, &st) == 0 ? (uint64_t)st.st_size : 0;
+    return RAW(fstat, shadow->peek_fd, &st) == 0 ? (uint64_t)st.st_size : 0;
 }
 
 /* The shadow has at least that many bytes, new ones are zero. */
-static bool shadow_grow(struct object *object, uint64_t bytes)
+static bool shadow_grow(struct shadow *shadow, uint64_t bytes)
 {
     uint64_t want = ((bytes < PAGE ? PAGE : bytes) * 2 + PAGE - 1) & ~(uint64_t)(PAGE - 1);
     long     memory;
 
-    if (bytes <= object->shadow_bytes)
+    if (bytes <= shadow->size)
         return true;
-    if (object->shadow)
-        memory = RAW(mremap, object->shadow, object->shadow_bytes, want, MREMAP_MAYMOVE);
+    if (shadow->bytes)
+        memory = RAW(mremap, shadow->bytes, shadow->size, want, MREMAP_MAYMOVE);
     else
         memory = RAW(mmap, 0, want, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (memory < 0 && memory > -PAGE) {
         record_unsupported("no memory to watch a mapping");
         return false;
     }
-    object->shadow = (unsigned char *)memory;
-    object->shadow_bytes = want;
+    shadow->bytes = (unsigned char *)memory;
+    shadow->size = want;
     return true;
 }
 
 /* One page of the file is `now`; records and keeps what is new in it. */
-static void compare(uint32_t file, uint64_t offset, const unsigned char *now, uint64_t bytes, bool record)
+static void compare(struct shadow *shadow, uint64_t offset, const unsigned char *now, uint64_t bytes, bool record)
 {
-    unsigned char *then = object_of(file)->shadow + offset;
+    unsigned char *then = shadow->bytes + offset;
     uint64_t       first = 0, end = bytes;
 
     if (memcmp(now, then, bytes) == 0)
@@ -77,7 +97,7 @@ static void compare(uint32_t file, uint64_t offset, const unsigned char *now, ui
         end--;
     memcpy(then + first, now + first, end - first);
     if (record && record_wanted()) {
-        struct trace_record *rec = record_begin(TRACE_WRITE, file, TRACE_MAPPED, end - first);
+        struct trace_record *rec = record_begin(TRACE_WRITE, shadow->file, TRACE_MAPPED, end - first);
 
         rec->offset = offset + first;
         rec->length = end - first;
@@ -86,27 +106,26 @@ static void compare(uint32_t file, uint64_t offset, const unsigned char *now, ui
     }
 }
 
-static void scan(uint32_t file, bool record)
+static void scan(struct shadow *shadow, bool record)
 {
-    struct object *object = object_of(file);
-    uint64_t       size = file_bytes(object), at = 0;
+    uint64_t size = file_bytes(shadow), at = 0;
 
-    if (!shadow_grow(object, size))
+    if (!shadow_grow(shadow, size))
         return;
     while (at < size) {
         /* Holes hold no stores, and reading them through the mapping would fill them. */
-        long data = RAW(lseek, object->peek_fd, at, SEEK_DATA);
-        long hole = data < 0 ? 0 : RAW(lseek, object->peek_fd, data, SEEK_HOLE);
+        long data = RAW(lseek, shadow->peek_fd, at, SEEK_DATA);
+        long hole = data < 0 ? 0 : RAW(lseek, shadow->peek_fd, data, SEEK_HOLE);
 
         if (data < 0)
             break;
         for (at = (uint64_t)data & ~(uint64_t)(PAGE - 1); at < size && at < (uint64_t)hole;) {
-            long bytes = RAW(pread64, object->peek_fd, page_buffer, sizeof page_buffer, at);
+            long bytes = RAW(pread64, shadow->peek_fd, page_buffer, sizeof page_buffer, at);
 
             if (bytes <= 0)
                 return;
             for (long i = 0; i < bytes; i += PAGE)
-                compare(file, at + (uint64_t)i, page_buffer + i, bytes - i < (long)PAGE ? (uint64_t)(bytes - i) : PAGE, record);
+                compare(shadow, at + (uint64_t)i, page_buffer + i, bytes - i < (long)PAGE ? (uint64_t)(bytes - i) : PAGE, record);
             at += (uint64_t)bytes;
         }
     }
@@ -114,35 +133,49 @@ static void scan(uint32_t file, bool record)
 
 void look_at(uint32_t file)
 {
-    if (object_of(file)->mappings > 0)
-        scan(file, true);
+    struct object *object = object_of(file);
+
+    if (object->mappings == 0)
+        return;
+    if (object->mapper == process_id())
+        scan(shadow_of(file), true);
+    else
+        record_unsupported("a file that another process has mapped");
 }
 
 void look_at_all(void)
 {
-    uint32_t files = object_count();
-
-    for (uint32_t file = TRACE_ROOT; look_any() && file <= files; file++)
-        look_at(file);
+    for (int i = 0; look_any() && i < SHADOWS_MAX; i++)
+        if (shadows[i].file)
+            look_at(shadows[i].file);
 }
 
 void look_map(uint32_t file, long fd, uint64_t address, uint64_t bytes, uint64_t offset)
 {
     struct object *object = object_of(file);
+    struct shadow *shadow = shadow_of(file);
     int            slot = 0;
 
+    if (object->mappings > 0 && object->mapper != process_id()) {
+        record_unsupported("a file that is mapped in two processes");
+        return;
+    }
+    if (!shadow)
+        shadow = shadow_of(0);
     while (slot < used && mappings[slot].file)
         slot++;
-    if (slot == MAPPINGS_MAX) {
-        record_unsupported("more than 4096 mappings");
+    if (slot == MAPPINGS_MAX || !shadow) {
+        record_unsupported("more than 4096 mappings, or 1024 files");
         return;
     }
     if (slot == used)
         used++;
     mappings[slot] = (struct mapping){address, bytes, offset, file};
     __atomic_fetch_add(&active, 1, __ATOMIC_RELAXED);
+    object->mapper = process_id();
     if (object->mappings++ > 0)
         return;
+    *shadow = (struct shadow){.file = file, .peek_fd = -1};
 
     char path[32]; /* a descriptor of our own: the program may close its one, and its offset is not ours to move */
     long own;
@@ -150,32 +183,44 @@ void look_map(uint32_t file, long fd, uint64_t address, uint64_t bytes, uint64_t
     snprintf(path, sizeof path, "/proc/self/fd/%d", (int)fd);
     own = RAW(openat, AT_FDCWD, path, O_RDONLY | O_CLOEXEC, 0);
     if (own >= 0) {
-        object->peek_fd = (int)RAW(fcntl, own, F_DUPFD_CLOEXEC, PEEK_FD_LEAST);
-        if (object->peek_fd < 0)
-            object->peek_fd = (int)own;
+        shadow->peek_fd = (int)RAW(fcntl, own, F_DUPFD_CLOEXEC, PEEK_FD_LEAST);
+        if (shadow->peek_fd < 0)
+            shadow->peek_fd = (int)own;
         else
             RAW(close, own);
     }
-    if (object->peek_fd < 0)
+    if (shadow->peek_fd < 0)
         record_unsupported("a mapping that cannot be read");
     else
-        scan(file, false); /* so far every byte came by a call, and is recorded */
+        scan(shadow, false); /* so far every byte came by a call, and is recorded */
+}
+
+/* The stores of the new process are seen by the looks of its parent, which has the mapping too. */
+void look_forked(void)
+{
+    for (int i = 0; i < SHADOWS_MAX; i++) {
+        if (!shadows[i].file)
+            continue;
+        RAW(close, shadows[i].peek_fd);
+        if (shadows[i].bytes)
+            RAW(munmap, shadows[i].bytes, shadows[i].size);
+        shadows[i] = (struct shadow){0};
+    }
 }
 
 static void forget(struct mapping *mapping)
 {
     struct object *object = object_of(mapping->file);
+    struct shadow *shadow = shadow_of(mapping->file);
 
     mapping->file = 0;
     __atomic_fetch_sub(&active, 1, __ATOMIC_RELAXED);
-    if (--object->mappings > 0)
+    if (!shadow || --object->mappings > 0) /* no shadow: it was mapped by the process that forked this one */
         return;
-    RAW(close, object->peek_fd);
-    if (object->shadow)
-        RAW(munmap, object->shadow, object->shadow_bytes);
-    object->peek_fd = -1;
-    object->shadow = NULL;
-    object->shadow_bytes = 0;
+    RAW(close, shadow->peek_fd);
+    if (shadow->bytes)
+        RAW(munmap, shadow->bytes, shadow->size);
+    *shadow = (struct shadow){0};
 }
 
 void look_unmap(uint64_t address, uint64_t bytes)
@@ -188,7 +233,8 @@ void look_unmap(uint64_t address, uint64_t bytes)
 
         if (!mapping->file || mapping->address >= end || mapping_end <= address)
             continue;
-        look_at(mapping->file);
+        if (shadow_of(mapping->file))
+            look_at(mapping->file);
         if (address <= mapping->address && mapping_end <= end) {
             forget(mapping);
         } else if (address <= mapping->address) { /* its front goes */
@@ -203,7 +249,7 @@ void look_unmap(uint64_t address, uint64_t bytes)
                 uint32_t file = mapping->file;
                 uint64_t offset = mapping->offset + (end - mapping->address);
 
-                look_map(file, object_of(file)->peek_fd, end, behind, offset);
+                look_map(file, shadow_of(file) ? shadow_of(file)->peek_fd : -1, end, behind, offset);
             }
         }
     }
@@ -236,20 +282,20 @@ void look_each(uint64_t address, uint64_t bytes, void (*each)(void *arg, uint32_
 
 void look_wrote(uint32_t file, uint64_t offset, const void *data, uint64_t bytes)
 {
-    struct object *object = object_of(file);
+    struct shadow *shadow = object_of(file)->mappings > 0 ? shadow_of(file) : NULL;
 
-    if (object->mappings == 0 || !shadow_grow(object, offset + bytes))
+    if (!shadow || !shadow_grow(shadow, offset + bytes))
         return;
     if (data)
-        memcpy(object->shadow + offset, data, bytes);
+        memcpy(shadow->bytes + offset, data, bytes);
     else
-        memset(object->shadow + offset, 0, bytes);
+        memset(shadow->bytes + offset, 0, bytes);
 }
 
 void look_truncated(uint32_t file, uint64_t bytes)
 {
-    struct object *object = object_of(file);
+    struct shadow *shadow = object_of(file)->mappings > 0 ? shadow_of(file) : NULL;
 
-    if (object->mappings > 0 && bytes < object->shadow_bytes)
-        memset(object->shadow + bytes, 0, object->shadow_bytes - bytes);
+    if (shadow && bytes < shadow->size)
+        memset(shadow->bytes + bytes, 0, shadow->size - bytes);
 }

@@ -6,35 +6,38 @@
 #include "common/clock.h"
 #include "crashtest/preload/recorder/inside.h"
 
-static struct trace *shared;
+static struct trace *records;
 static bool          wanted;
 
-static uint16_t           threads;
-static __thread uint16_t  thread_number; /* 0: has none yet */
+static __thread uint16_t thread_number; /* 0: has none yet */
 
-void record_start(struct trace *trace, bool records)
+void record_start(struct trace *trace, bool are_wanted)
 {
-    shared = trace;
-    wanted = records;
-    threads = 0;
+    records = trace;
+    wanted = are_wanted;
+}
+
+void record_forked(void)
+{
+    thread_number = 0;
 }
 
 bool record_wanted(void)
 {
-    return wanted && recorder_mode == MODE_AWAKE;
+    return wanted && process_mode == MODE_AWAKE;
 }
 
 struct trace *record_trace(void)
 {
-    return shared;
+    return records;
 }
 
 void record_room(uint64_t payload_bytes)
 {
-    if (!record_wanted() || shared->capacity_bytes - shared->used_bytes >= trace_record_bytes(payload_bytes))
+    if (!record_wanted() || records->capacity_bytes - records->used_bytes >= trace_record_bytes(payload_bytes))
         return;
-    shared->full = 1;
-    recorder_kill();
+    records->full = 1;
+    process_kill();
 }
 
 struct trace_record *record_begin(enum trace_kind kind, uint32_t file, unsigned flags, uint64_t payload_bytes)
@@ -42,9 +45,9 @@ struct trace_record *record_begin(enum trace_kind kind, uint32_t file, unsigned 
     struct trace_record *rec;
 
     record_room(payload_bytes);
-    rec = trace_begin(shared, kind, payload_bytes);
+    rec = trace_begin(records, kind, payload_bytes);
     if (thread_number == 0)
-        thread_number = ++threads;
+        thread_number = (uint16_t)++shared->threads;
     rec->thread = (uint16_t)(thread_number - 1);
     rec->time_ns = clock_now_ns();
     rec->file = file;
@@ -54,7 +57,7 @@ struct trace_record *record_begin(enum trace_kind kind, uint32_t file, unsigned 
 
 void record_end(struct trace_record *rec)
 {
-    trace_end(shared, rec);
+    trace_end(records, rec);
 }
 
 void record_range(enum trace_kind kind, uint32_t file, unsigned flags, uint64_t offset, uint64_t length)
@@ -108,9 +111,9 @@ void record_sync(enum trace_kind kind, uint32_t file, unsigned flags, uint64_t c
 
 void record_unsupported(const char *call)
 {
-    if (recorder_mode != MODE_AWAKE)
+    if (process_mode != MODE_AWAKE)
         return;
-    if (__atomic_fetch_add(&shared->unsupported, 1, __ATOMIC_RELAXED) == 0)
-        strncpy(shared->unsupported_call, call, sizeof shared->unsupported_call - 1);
+    if (__atomic_fetch_add(&records->unsupported, 1, __ATOMIC_RELAXED) == 0)
+        strncpy(records->unsupported_call, call, sizeof records->unsupported_call - 1);
     record_name(TRACE_NOTE, 0, 0, 0, call, strlen(call), 0, NULL, 0, 0);
 }

@@ -8,7 +8,8 @@
  * disk is not known, and a strict disk says no.
  *
  * Not modelled, and said so in the trace (record_unsupported): files that enter the directory by rename or link from
- * outside, or that another process makes; fallocate's COLLAPSE and INSERT.  Not seen: MADV_REMOVE, extended attributes,
+ * outside, or that a process makes that is none of this life; files that are mapped in one process and synced in another;
+ * fallocate's COLLAPSE and INSERT.  Not seen: MADV_REMOVE, extended attributes,
  * modes, times and owners, which no content depends on.
  */
 #include <dirent.h>
@@ -18,8 +19,6 @@
 #include <linux/falloc.h>
 #include <linux/fs.h>
 #include <linux/openat2.h>
-#include <pthread.h>
-#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -33,40 +32,17 @@
 #include "common/rng.h"
 #include "crashtest/preload/recorder/inside.h"
 
-volatile enum mode recorder_mode;
-
-static struct recorder_plan plan;
-static pthread_mutex_t      lock = PTHREAD_MUTEX_INITIALIZER;
-static __thread bool        inside; /* this thread holds the lock */
-
-void recorder_kill(void)
-{
-    for (;;) {
-        RAW(kill, getpid(), SIGKILL);
-        RAW(pause);
-    }
-}
-
-/* False when this thread is inside already: a signal handler that does I/O interrupted us. */
 static bool enter(void)
 {
-    if (inside) {
-        if (__atomic_fetch_add(&record_trace()->unsupported, 1, __ATOMIC_RELAXED) == 0)
-            strcpy(record_trace()->unsupported_call, "a call in a signal handler");
-        return false;
-    }
-    pthread_mutex_lock(&lock);
-    inside = true;
-    return true;
+    return process_enter();
 }
 
 static void leave(void)
 {
-    inside = false;
-    pthread_mutex_unlock(&lock);
+    process_leave();
 }
 
-/* ---- The plan. ---- */
+/* ---- The shared->plan. ---- */
 
 enum order { ORDER_DO, ORDER_DO_AND_DIE, ORDER_CUT, ORDER_CUT_AND_DIE, ORDER_REFUSE };
 
@@ -74,7 +50,7 @@ static struct rng plan_rng(void)
 {
     struct rng rng;
 
-    rng_seed(&rng, plan.seed, plan.at);
+    rng_seed(&rng, shared->plan.seed, shared->plan.at);
     return rng;
 }
 
@@ -85,21 +61,17 @@ static enum order next_order(unsigned flags, bool is_write)
     uint64_t      number;
     struct rng    rng;
 
-    if (recorder_mode == MODE_FOREIGN) {
-        __atomic_fetch_add(&trace->escapes, 1, __ATOMIC_RELAXED);
-        return ORDER_DO;
-    }
     number = __atomic_add_fetch(&trace->calls, 1, __ATOMIC_RELAXED);
     if (flags & TRACE_TRAPPED)
         trace->trapped++;
-    if (number != plan.at && !(plan.act == RECORDER_FAIL_FROM && number > plan.at))
+    if (number != shared->plan.at && !(shared->plan.act == RECORDER_FAIL_FROM && number > shared->plan.at))
         return ORDER_DO;
-    switch (plan.act) {
+    switch (shared->plan.act) {
     case RECORDER_NOTHING:
         return ORDER_DO;
     case RECORDER_KILL_BEFORE:
         trace->killed = 1;
-        recorder_kill();
+        process_kill();
     case RECORDER_KILL_AFTER:
         return ORDER_DO_AND_DIE;
     case RECORDER_KILL_INSIDE:
@@ -109,7 +81,7 @@ static enum order next_order(unsigned flags, bool is_write)
         if (rng_u64(&rng) & 1)
             return ORDER_DO_AND_DIE;
         trace->killed = 1;
-        recorder_kill();
+        process_kill();
     case RECORDER_FAIL:
     case RECORDER_FAIL_FROM:
         trace->failed++;
@@ -127,14 +99,14 @@ static void finish(enum order order)
     if (order != ORDER_DO_AND_DIE && order != ORDER_CUT_AND_DIE)
         return;
     record_trace()->killed = 1;
-    recorder_kill();
+    process_kill();
 }
 
 /* The answer of a call that the plan refuses; the trace says which one it was. */
 static long refuse(const char *call)
 {
     record_name(TRACE_NOTE, 0, TRACE_FAILED, 0, call, strlen(call), 0, NULL, 0, 0);
-    return -(long)plan.error_number;
+    return -(long)shared->plan.error_number;
 }
 
 /* ---- Names. ---- */
@@ -173,13 +145,34 @@ static struct entry entry_at(long dirfd, const char *path)
     memcpy(parent, start ? path : ".", start ? start : 1);
     parent[start ? start : 1] = '\0';
     if (stat_at(dirfd, parent, 0, &st) == 0)
-        entry.dir = object_find(st.st_dev, st.st_ino);
+        entry.dir = object_find(&st);
     return entry;
 }
 
 static uint32_t file_at(long dirfd, const char *path, long flags, struct stat *st)
 {
-    return path && stat_at(dirfd, path, flags, st) == 0 ? object_find(st->st_dev, st->st_ino) : 0;
+    return path && stat_at(dirfd, path, flags, st) == 0 ? object_find(st) : 0;
+}
+
+/* The file behind a descriptor, with the lock taken; 0, without the lock, when it is none of ours. */
+static uint32_t enter_with(long fd)
+{
+    struct stat st;
+    uint32_t    file;
+
+    if (RAW(fstat, (int)fd, &st) != 0 || !(S_ISREG(st.st_mode) || S_ISDIR(st.st_mode)) || !enter())
+        return 0;
+    file = object_find(&st);
+    if (!file)
+        leave();
+    return file;
+}
+
+static long flags_of(long fd)
+{
+    long flags = RAW(fcntl, (int)fd, F_GETFL, 0);
+
+    return flags < 0 ? 0 : flags;
 }
 
 static void record_entry(enum trace_kind kind, uint32_t file, unsigned flags, struct entry entry)
@@ -187,22 +180,14 @@ static void record_entry(enum trace_kind kind, uint32_t file, unsigned flags, st
     record_name(kind, file, flags, entry.dir, entry.name, entry.name_bytes, 0, NULL, 0, 0);
 }
 
-/* ---- Opening and descriptors. ---- */
+/* ---- Opening. ---- */
 
-static long real_open(const struct call *call, long dirfd, const char *path, long flags, long mode)
+static long pass(const struct call *call)
 {
-    if (plan.flags & RECORDER_SKIP_SYNC)
-        flags &= ~(long)(O_SYNC | O_DSYNC);
-    if (call->number == SYS_openat2) {
-        struct open_how how = *(const struct open_how *)call->arg[2];
-
-        how.flags = (uint64_t)flags;
-        return RAW(openat2, dirfd, path, &how, sizeof how);
-    }
-    return RAW(openat, dirfd, path, flags, mode);
+    return raw_syscall(call->number, call->arg[0], call->arg[1], call->arg[2], call->arg[3], call->arg[4], call->arg[5]);
 }
 
-static long call_open(const struct call *call, long dirfd, const char *path, long flags, long mode)
+static long call_open(const struct call *call, long dirfd, const char *path, long flags)
 {
     bool         nameless = (flags & O_TMPFILE) == O_TMPFILE;
     bool         exclusive = (flags & O_CREAT) && (flags & O_EXCL);
@@ -213,21 +198,17 @@ static long call_open(const struct call *call, long dirfd, const char *path, lon
     uint32_t     file = 0;
     long         fd;
 
-    if (!path || !enter())
-        return raw_syscall(call->number, call->arg[0], call->arg[1], call->arg[2], call->arg[3], call->arg[4], call->arg[5]);
+    if (!path || (!(flags & (O_CREAT | O_TRUNC)) && (flags & O_ACCMODE) == O_RDONLY) || !enter())
+        return pass(call);
     exists = stat_at(dirfd, path, flags & O_NOFOLLOW || exclusive ? AT_SYMLINK_NOFOLLOW : 0, &st) == 0;
     if (exists)
-        file = object_find(st.st_dev, st.st_ino);
-    if ((flags & O_CREAT && !exists) || (exists && !file && (flags & O_ACCMODE) != O_RDONLY && !nameless))
+        file = object_find(&st);
+    if ((flags & O_CREAT && !exists) || (exists && !file && !nameless))
         entry = entry_at(dirfd, path);
     if (exists && entry.dir && S_ISREG(st.st_mode))
         record_unsupported("open of a file that another process made");
     create = (!exists && entry.dir) || (nameless && file);
     truncate = file && !create && flags & O_TRUNC && !exclusive && S_ISREG(st.st_mode);
-    if (!file && !create) {
-        leave();
-        return raw_syscall(call->number, call->arg[0], call->arg[1], call->arg[2], call->arg[3], call->arg[4], call->arg[5]);
-    }
     if (create || truncate) {
         order = next_order(call->flags, false);
         if (order == ORDER_REFUSE) {
@@ -239,89 +220,23 @@ static long call_open(const struct call *call, long dirfd, const char *path, lon
         if (truncate)
             look_at(file);
     }
-    fd = real_open(call, dirfd, path, flags, mode);
-    if (fd >= 0) {
-        if (create) {
-            RAW(fstat, fd, &st);
-            file = object_new(st.st_dev, st.st_ino, false);
-            if (nameless) /* a record that introduces its number; linkat may give it a name */
-                record_range(TRACE_TRUNCATE, file, call->flags, 0, 0);
-            else
-                record_entry(TRACE_CREATE, file, call->flags, entry);
-        } else if (truncate) {
+    fd = pass(call);
+    if (fd >= 0 && create) {
+        RAW(fstat, fd, &st);
+        file = object_new(&st);
+        object_of(file)->names = !nameless;
+        if (nameless) /* a record that introduces its number; linkat may give it a name */
             record_range(TRACE_TRUNCATE, file, call->flags, 0, 0);
-            look_truncated(file, 0);
-        }
-        descriptor_set(fd, (struct descriptor){
-            file, (flags & O_DSYNC ? DESCRIPTOR_DSYNC : 0) |
-                  ((flags & O_ACCMODE) == O_RDWR ? DESCRIPTOR_WRITABLE : 0)});
-        finish(order);
+        else
+            record_entry(TRACE_CREATE, file, call->flags, entry);
+    } else if (fd >= 0 && truncate) {
+        record_range(TRACE_TRUNCATE, file, call->flags, 0, 0);
+        look_truncated(file, 0);
     }
+    if (fd >= 0)
+        finish(order);
     leave();
     return fd;
-}
-
-static long pass(const struct call *call)
-{
-    return raw_syscall(call->number, call->arg[0], call->arg[1], call->arg[2], call->arg[3], call->arg[4], call->arg[5]);
-}
-
-static long call_close(const struct call *call)
-{
-    long result;
-
-    if (!descriptor(call->arg[0]).file || !enter())
-        return pass(call);
-    descriptor_set(call->arg[0], (struct descriptor){0}); /* before another thread can get the number */
-    result = pass(call);
-    leave();
-    return result;
-}
-
-static long call_close_range(const struct call *call)
-{
-    unsigned long first = (unsigned)call->arg[0], last = (unsigned)call->arg[1];
-    long          result;
-
-    if (call->arg[2] & CLOSE_RANGE_CLOEXEC || !enter())
-        return pass(call);
-    for (unsigned long fd = first; fd <= last && descriptor_fits((long)fd); fd++)
-        descriptor_set((long)fd, (struct descriptor){0});
-    if (look_any())
-        record_unsupported("close_range with files mapped");
-    result = pass(call);
-    leave();
-    return result;
-}
-
-static long call_dup(const struct call *call)
-{
-    bool              onto = call->number == SYS_dup2 || call->number == SYS_dup3;
-    struct descriptor is = descriptor(call->arg[0]);
-    long              result;
-
-    if ((!is.file && !(onto && descriptor(call->arg[1]).file)) || !enter())
-        return pass(call);
-    result = pass(call);
-    if (result >= 0)
-        descriptor_set(result, is);
-    leave();
-    return result;
-}
-
-static long call_fcntl(const struct call *call)
-{
-    struct descriptor is = descriptor(call->arg[0]);
-    long              result;
-
-    if (!is.file)
-        return pass(call);
-    if (call->arg[1] == F_DUPFD || call->arg[1] == F_DUPFD_CLOEXEC)
-        return call_dup(call);
-    result = pass(call);
-    if (call->arg[1] == F_GETFL && result >= 0 && is.flags & DESCRIPTOR_DSYNC)
-        result |= O_DSYNC; /* we took it off */
-    return result;
 }
 
 /* ---- Bytes. ---- */
@@ -394,17 +309,17 @@ static long write_some(struct call call, const struct iovec *iov, uint64_t bytes
 static long call_write(const struct call *original)
 {
     struct call         call = *original;
-    struct descriptor   is = descriptor(call.arg[0]);
     bool                vector = call.number != SYS_write && call.number != SYS_pwrite64;
     struct iovec        one = {(void *)call.arg[1], (size_t)call.arg[2]};
     const struct iovec *iov = vector ? (const struct iovec *)call.arg[1] : &one;
     long                count = vector ? call.arg[2] : 1, rwf = call.number == SYS_pwritev2 ? call.arg[5] : 0;
     bool                placed, append, dsync, zeros;
+    uint32_t            file;
     uint64_t            want, offset;
     enum order          order;
-    long                result;
+    long                result, open_flags;
 
-    if (!is.file || count < 0 || count > IOV_MAX || !enter())
+    if (count < 0 || count > IOV_MAX || !(file = enter_with(call.arg[0])))
         return pass(&call);
     want = total(iov, count);
     if (want == 0) {
@@ -428,14 +343,15 @@ static long call_write(const struct call *original)
         want = INT32_MAX - 4095u; /* the kernel's own limit */
     zeros = record_wanted() && only_zeros(iov, want);
     record_room(zeros ? 0 : want);
-    dsync = is.flags & DESCRIPTOR_DSYNC || rwf & (RWF_DSYNC | RWF_SYNC);
+    open_flags = flags_of(call.arg[0]);
+    dsync = open_flags & O_DSYNC || rwf & (RWF_DSYNC | RWF_SYNC);
     placed = call.number == SYS_pwrite64 || call.number == SYS_pwritev ||
              (call.number == SYS_pwritev2 && call.arg[3] != -1);
-    append = placed && (rwf & RWF_APPEND || RAW(fcntl, call.arg[0], F_GETFL, 0) & O_APPEND);
-    if (plan.flags & RECORDER_SKIP_SYNC && call.number == SYS_pwritev2)
+    append = placed && (rwf & RWF_APPEND || open_flags & O_APPEND);
+    if (shared->plan.flags & RECORDER_SKIP_SYNC && call.number == SYS_pwritev2)
         call.arg[5] &= ~(long)(RWF_DSYNC | RWF_SYNC);
     if (dsync)
-        look_at(is.file);
+        look_at(file);
     result = write_some(call, iov, want);
     if (result > 0) {
         /* Linux appends with pwrite too; and only the kernel knows where a write at the shared position went. */
@@ -443,7 +359,7 @@ static long call_write(const struct call *original)
                  : append ? size_of(call.arg[0]) - (uint64_t)result
                           : (uint64_t)call.arg[3];
         if (record_wanted()) {
-            struct trace_record *rec = record_begin(TRACE_WRITE, is.file, call.flags | (dsync ? TRACE_DSYNC : 0) |
+            struct trace_record *rec = record_begin(TRACE_WRITE, file, call.flags | (dsync ? TRACE_DSYNC : 0) |
                                                     (zeros ? TRACE_ZEROS : 0) |
                                                     (order == ORDER_DO || order == ORDER_DO_AND_DIE ? 0 : TRACE_PARTIAL),
                                                     zeros ? 0 : (uint64_t)result);
@@ -452,7 +368,7 @@ static long call_write(const struct call *original)
             rec->length = (uint64_t)result;
             if (!zeros)
                 gather(rec->payload, iov, (uint64_t)result);
-            look_wrote(is.file, offset, zeros ? NULL : rec->payload, (uint64_t)result);
+            look_wrote(file, offset, zeros ? NULL : rec->payload, (uint64_t)result);
             record_end(rec);
         }
     }
@@ -497,12 +413,12 @@ static long call_copy(const struct call *call)
 {
     long              out = call->number == SYS_sendfile ? call->arg[0] : call->arg[2];
     const loff_t     *placed = call->number == SYS_sendfile ? NULL : (const loff_t *)call->arg[3];
-    struct descriptor is = descriptor(out);
     enum order        order;
+    uint32_t          file = enter_with(out);
     uint64_t          offset;
     long              result;
 
-    if (!is.file || !enter())
+    if (!file)
         return pass(call);
     order = next_order(call->flags, false);
     if (order == ORDER_REFUSE) {
@@ -516,7 +432,7 @@ static long call_copy(const struct call *call)
         record_room((uint64_t)result);
         if (!placed)
             offset = (uint64_t)RAW(lseek, out, 0, SEEK_CUR) - (uint64_t)result;
-        read_back(is.file, out, call->flags | (is.flags & DESCRIPTOR_DSYNC ? TRACE_DSYNC : 0), offset, (uint64_t)result);
+        read_back(file, out, call->flags | (flags_of(out) & O_DSYNC ? TRACE_DSYNC : 0), offset, (uint64_t)result);
     }
     finish(order);
     leave();
@@ -525,16 +441,16 @@ static long call_copy(const struct call *call)
 
 static long call_clone_range(const struct call *call)
 {
-    struct descriptor is = descriptor(call->arg[0]);
-    enum order        order;
-    long              result;
+    uint32_t   file = enter_with(call->arg[0]);
+    enum order order;
+    long       result;
 
-    if (!is.file || !enter())
+    if (!file)
         return pass(call);
     order = next_order(call->flags, false);
     result = order == ORDER_REFUSE ? refuse("ioctl") : pass(call);
     if (result == 0)
-        read_back(is.file, call->arg[0], call->flags, 0, size_of(call->arg[0]));
+        read_back(file, call->arg[0], call->flags, 0, size_of(call->arg[0]));
     finish(order);
     leave();
     return result;
@@ -565,9 +481,10 @@ static long call_truncate(const struct call *call)
     uint32_t    file;
     long        result;
 
-    if ((!by_path && !descriptor(call->arg[0]).file) || !enter())
+    if (by_path ? !enter() : !(file = enter_with(call->arg[0])))
         return pass(call);
-    file = by_path ? file_at(AT_FDCWD, (const char *)call->arg[0], 0, &st) : descriptor(call->arg[0]).file;
+    if (by_path)
+        file = file_at(AT_FDCWD, (const char *)call->arg[0], 0, &st);
     result = file ? truncate_file(call, file) : pass(call);
     leave();
     return result;
@@ -575,13 +492,13 @@ static long call_truncate(const struct call *call)
 
 static long call_fallocate(const struct call *call)
 {
-    uint32_t   file = descriptor(call->arg[0]).file;
+    uint32_t   file = enter_with(call->arg[0]);
     long       mode = call->arg[1];
     uint64_t   offset = (uint64_t)call->arg[2], length = (uint64_t)call->arg[3], size;
     enum order order;
     long       result;
 
-    if (!file || !enter())
+    if (!file)
         return pass(call);
     order = next_order(call->flags, false);
     if (order == ORDER_REFUSE) {
@@ -611,6 +528,13 @@ static long call_fallocate(const struct call *call)
 
 /* ---- Directories. ---- */
 
+/* A file without a name may still be open. */
+static void lose_name(uint32_t file)
+{
+    if (--object_of(file)->names == 0 && object_of(file)->directory)
+        object_hide(file);
+}
+
 static long call_rename(const struct call *call, long from_fd, const char *from_path, long to_fd, const char *to_path, long flags)
 {
     struct entry from, to;
@@ -637,20 +561,21 @@ static long call_rename(const struct call *call, long from_fd, const char *from_
     record_room(2 * NAME_MAX);
     file = file_at(from_fd, from_path, AT_SYMLINK_NOFOLLOW, &moved);
     replaces = to_path && stat_at(to_fd, to_path, AT_SYMLINK_NOFOLLOW, &there) == 0;
-    other = replaces ? object_find(there.st_dev, there.st_ino) : 0;
+    other = replaces ? object_find(&there) : 0;
     result = pass(call);
     if (result == 0 && !(file && file == other)) { /* two names of one file: rename does nothing */
         if (!from.dir || !file) {
             record_unsupported("rename into the directory");
         } else if (!to.dir) {
             record_entry(TRACE_UNLINK, file, call->flags, from);
+            lose_name(file);
             if (moved.st_mode & S_IFDIR)
                 record_unsupported("rename of a directory to the outside");
         } else {
             record_name(flags & RENAME_EXCHANGE ? TRACE_EXCHANGE : TRACE_RENAME, file, call->flags, from.dir, from.name,
                         from.name_bytes, to.dir, to.name, to.name_bytes, 0);
-            if (other && !(flags & RENAME_EXCHANGE) && (there.st_nlink == 1 || S_ISDIR(there.st_mode)))
-                object_hide(other);
+            if (other && !(flags & RENAME_EXCHANGE))
+                lose_name(other);
         }
     }
     finish(order);
@@ -686,8 +611,7 @@ static long call_unlink(const struct call *call, long dirfd, const char *path, l
     result = pass(call);
     if (result == 0) {
         record_entry(directory ? TRACE_RMDIR : TRACE_UNLINK, file, call->flags, entry);
-        if (directory || st.st_nlink == 1)
-            object_hide(file);
+        lose_name(file);
     }
     finish(order);
     leave();
@@ -723,6 +647,8 @@ static long call_link(const struct call *call, long from_fd, const char *from_pa
             record_entry(TRACE_LINK, file, call->flags, entry);
         else
             record_unsupported("link from the outside");
+        if (file)
+            object_of(file)->names++;
     }
     finish(order);
     leave();
@@ -753,8 +679,9 @@ static long call_make(const struct call *call, enum trace_kind kind, long dirfd,
     record_room(NAME_MAX + PATH_MAX);
     result = pass(call);
     if (result == 0 && stat_at(dirfd, path, AT_SYMLINK_NOFOLLOW, &st) == 0) {
-        uint32_t file = object_new(st.st_dev, st.st_ino, kind == TRACE_MKDIR);
+        uint32_t file = object_new(&st);
 
+        object_of(file)->names = 1;
         record_name(kind, file, call->flags, entry.dir, entry.name, entry.name_bytes, 0, target, target ? strlen(target) : 0, 0);
     }
     finish(order);
@@ -775,9 +702,9 @@ struct ranges {
 
 static void sync_wait(void)
 {
-    struct timespec t = {.tv_sec = (time_t)(plan.sync_delay_ns / NS_PER_S), .tv_nsec = (long)(plan.sync_delay_ns % NS_PER_S)};
+    struct timespec t = {.tv_sec = (time_t)(shared->plan.sync_delay_ns / NS_PER_S), .tv_nsec = (long)(shared->plan.sync_delay_ns % NS_PER_S)};
 
-    if (plan.sync_delay_ns)
+    if (shared->plan.sync_delay_ns)
         RAW(nanosleep, &t, 0);
 }
 
@@ -797,7 +724,7 @@ static long sync_ranges(const struct call *call, enum trace_kind kind, unsigned 
         result = refuse(flags & TRACE_MAPPED ? "msync" : "fsync");
     } else {
         leave();
-        result = plan.flags & RECORDER_SKIP_SYNC ? 0 : pass(call);
+        result = shared->plan.flags & RECORDER_SKIP_SYNC ? 0 : pass(call);
         sync_wait();
         enter();
     }
@@ -813,10 +740,10 @@ static long sync_ranges(const struct call *call, enum trace_kind kind, unsigned 
 
 static long call_sync(const struct call *call, unsigned flags)
 {
-    struct ranges ranges = {1, {{descriptor(call->arg[0]).file, 0, UINT64_MAX}}};
+    struct ranges ranges = {1, {{enter_with(call->arg[0]), 0, UINT64_MAX}}};
     long          result;
 
-    if (!ranges.of[0].file || !enter())
+    if (!ranges.of[0].file)
         return pass(call);
     result = sync_ranges(call, TRACE_SYNC, flags, &ranges);
     leave();
@@ -828,7 +755,7 @@ static long call_sync_all(const struct call *call)
     struct ranges none = {0};
     long          result;
 
-    if ((call->number == SYS_syncfs && !descriptor(call->arg[0]).file) || !enter())
+    if (call->number == SYS_syncfs ? !enter_with(call->arg[0]) : !enter())
         return pass(call);
     result = sync_ranges(call, TRACE_SYNC_ALL, 0, &none);
     leave();
@@ -862,16 +789,16 @@ static long call_msync(const struct call *call)
 
 static long call_mmap(const struct call *call)
 {
-    struct descriptor is = {0};
-    long              result;
+    uint32_t file;
+    long     result;
 
-    if (call->arg[3] & MAP_SHARED && !(call->arg[3] & MAP_ANONYMOUS))
-        is = descriptor(call->arg[4]);
-    if (!is.file || !(is.flags & DESCRIPTOR_WRITABLE) || !enter())
+    /* MAP_SHARED_VALIDATE has its bit too. */
+    if (!(call->arg[3] & MAP_SHARED) || call->arg[3] & MAP_ANONYMOUS || (flags_of(call->arg[4]) & O_ACCMODE) != O_RDWR ||
+        !(file = enter_with(call->arg[4])))
         return pass(call);
     result = pass(call);
     if ((unsigned long)result < -4095UL && record_wanted())
-        look_map(is.file, call->arg[4], (uint64_t)result, (uint64_t)call->arg[1], (uint64_t)call->arg[5]);
+        look_map(file, call->arg[4], (uint64_t)result, (uint64_t)call->arg[1], (uint64_t)call->arg[5]);
     leave();
     return result;
 }
@@ -907,27 +834,21 @@ long recorder_call(const struct call *call)
 {
     const long *arg = call->arg;
 
-    if (recorder_mode == MODE_ASLEEP)
+    if (process_mode == MODE_NEW)
+        process_join();
+    if (process_mode == MODE_ASLEEP || shared->over == OVER_STOPPED)
         return pass(call);
     switch (call->number) {
     case SYS_write: case SYS_pwrite64: case SYS_writev: case SYS_pwritev: case SYS_pwritev2:
         return call_write(call);
     case SYS_open:
-        return call_open(call, AT_FDCWD, (const char *)arg[0], arg[1], arg[2]);
+        return call_open(call, AT_FDCWD, (const char *)arg[0], arg[1]);
     case SYS_creat:
-        return call_open(call, AT_FDCWD, (const char *)arg[0], O_CREAT | O_WRONLY | O_TRUNC, arg[1]);
+        return call_open(call, AT_FDCWD, (const char *)arg[0], O_CREAT | O_WRONLY | O_TRUNC);
     case SYS_openat:
-        return call_open(call, arg[0], (const char *)arg[1], arg[2], arg[3]);
+        return call_open(call, arg[0], (const char *)arg[1], arg[2]);
     case SYS_openat2:
-        return call_open(call, arg[0], (const char *)arg[1], (long)((const struct open_how *)arg[2])->flags, 0);
-    case SYS_close:
-        return call_close(call);
-    case SYS_close_range:
-        return call_close_range(call);
-    case SYS_dup: case SYS_dup2: case SYS_dup3:
-        return call_dup(call);
-    case SYS_fcntl:
-        return call_fcntl(call);
+        return call_open(call, arg[0], (const char *)arg[1], (long)((const struct open_how *)arg[2])->flags);
     case SYS_copy_file_range: case SYS_sendfile: case SYS_splice:
         return call_copy(call);
     case SYS_ioctl:
@@ -967,7 +888,7 @@ long recorder_call(const struct call *call)
     case SYS_sync: case SYS_syncfs:
         return call_sync_all(call);
     case SYS_sync_file_range: /* it promises nothing: no metadata, no flush of the device */
-        return plan.flags & RECORDER_SKIP_SYNC && descriptor(arg[0]).file ? 0 : pass(call);
+        return shared->plan.flags & RECORDER_SKIP_SYNC ? 0 : pass(call);
     case SYS_msync:
         return call_msync(call);
     case SYS_mmap:
@@ -1011,12 +932,14 @@ static bool number_tree(long dirfd, uint32_t dir)
                 continue;
             if (stat_at(dirfd, name.name, AT_SYMLINK_NOFOLLOW, &st) != 0)
                 return false;
-            file = object_find(st.st_dev, st.st_ino);
+            file = object_find(&st);
             if (file) { /* a second name of it */
+                object_of(file)->names++;
                 record_entry(TRACE_LINK, file, TRACE_BASE, name);
                 continue;
             }
-            file = object_new(st.st_dev, st.st_ino, S_ISDIR(st.st_mode));
+            file = object_new(&st);
+            object_of(file)->names = 1;
             if (S_ISDIR(st.st_mode)) {
                 long fd = RAW(openat, dirfd, name.name, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW, 0);
                 bool ok;
@@ -1044,73 +967,34 @@ static bool number_tree(long dirfd, uint32_t dir)
     return bytes == 0;
 }
 
-/* Descriptors that were opened before the start. */
-static void adopt_descriptors(void)
+static const char *api_start(const struct recorder_plan *plan)
 {
-    for (int fd = 0; fd < 1024; fd++) {
-        long        flags = RAW(fcntl, fd, F_GETFL, 0);
-        struct stat st;
-        uint32_t    file;
-
-        if (flags < 0 || RAW(fstat, fd, &st) != 0 || !(file = object_find(st.st_dev, st.st_ino)))
-            continue;
-        descriptor_set(fd, (struct descriptor){
-            file, (flags & O_DSYNC ? DESCRIPTOR_DSYNC : 0) |
-                  ((flags & O_ACCMODE) == O_RDWR ? DESCRIPTOR_WRITABLE : 0)});
-    }
-}
-
-static void before_fork(void)
-{
-    pthread_mutex_lock(&lock);
-}
-
-static void after_fork_parent(void)
-{
-    pthread_mutex_unlock(&lock);
-}
-
-static void after_fork_child(void)
-{
-    pthread_mutex_init(&lock, NULL);
-    if (recorder_mode == MODE_AWAKE)
-        recorder_mode = MODE_FOREIGN;
-}
-
-static const char *api_start(const struct recorder_plan *wanted)
-{
-    static bool forks_watched;
+    const char *reason;
     struct stat st;
     long        dirfd;
     bool        ok;
 
-    if (recorder_mode != MODE_ASLEEP)
+    if (process_mode == MODE_AWAKE)
         return "the recorder runs already";
-    plan = *wanted;
-    dirfd = RAW(openat, AT_FDCWD, plan.dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
+    dirfd = RAW(openat, AT_FDCWD, plan->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
     if (dirfd < 0 || RAW(fstat, dirfd, &st) != 0)
         return "the directory to record cannot be opened";
-    if (!files_start())
-        return "no memory for the recorder";
-    record_start(plan.trace, !(plan.flags & RECORDER_COUNT_ONLY));
-    if (!forks_watched && pthread_atfork(before_fork, after_fork_parent, after_fork_child) != 0)
-        return "no memory for the recorder";
-    forks_watched = true;
-    object_new(st.st_dev, st.st_ino, true);
-    plan.trace->guarded = guard_start();
-    recorder_mode = MODE_AWAKE;
+    reason = process_start(plan);
+    if (reason)
+        return reason;
+    object_of(object_new(&st))->names = 1;
+    plan->trace->guarded = guard_start();
+    process_mode = MODE_AWAKE;
     ok = number_tree(dirfd, TRACE_ROOT);
-    adopt_descriptors();
     RAW(close, dirfd);
-    descriptor_set(dirfd, (struct descriptor){0});
     return ok ? NULL : "the directory to record cannot be read";
 }
 
 static void api_mark(uint32_t kind, uint64_t a, uint64_t b)
 {
-    if (recorder_mode != MODE_AWAKE || !record_wanted() || !enter())
+    if (process_mode != MODE_AWAKE || !record_wanted() || !enter())
         return;
-    if (plan.flags & RECORDER_LOOK_AT_MARKS)
+    if (shared->plan.flags & RECORDER_LOOK_AT_MARKS)
         look_at_all();
     record_range(TRACE_MARK, kind, 0, a, b);
     leave();
@@ -1118,10 +1002,11 @@ static void api_mark(uint32_t kind, uint64_t a, uint64_t b)
 
 static void api_stop(void)
 {
-    if (recorder_mode == MODE_ASLEEP || !enter())
+    if (process_mode == MODE_ASLEEP || !enter())
         return;
     look_at_all();
-    recorder_mode = MODE_ASLEEP;
+    shared->over = OVER_STOPPED;
+    process_mode = MODE_ASLEEP;
     leave();
 }
 
