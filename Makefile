@@ -176,7 +176,7 @@ $(BUILD)/flags: FORCE
 	echo '$(CC) $(ALL_CFLAGS)' | cmp -s - $@ || echo '$(CC) $(ALL_CFLAGS)' > $@
 
 ## everything that `make test` runs, built
-tests: all $(if $(SAN),,$(PLANTED)) $(TESTS) $(FUZZES:%=$(BUILD)/tests/%)
+tests: all $(if $(SAN),,$(PLANTED)) $(BUILD)/tests/servant $(TESTS) $(FUZZES:%=$(BUILD)/tests/%)
 
 ## install what building, testing and drawing need, when something is missing (apt, as root; else it says what)
 deps:

@@ -17,7 +17,7 @@ says() { grep -q -- "$1" log; }
 crash() { "$assay" crash "$@" >log 2>&1; }
 verdict_of() { python3 -c 'import json,sys; r=json.load(open(sys.argv[1])); print(r["failures"][0]["verdict"])' "$1"; }
 liar=$build/planted/skeleton-ack-in-buffer.so
-echo 1..18
+echo 1..21
 
 crash --engine skeleton --durability process --states 40 --out held.json
 ok a_good_engine_is_held $?
@@ -98,6 +98,17 @@ ok a_kept_power_loss_is_judged_the_same_again $?
 
 crash --engine "$eager" --durability commit --states 20
 ok a_kill_does_not_take_what_was_only_not_synced $?
+
+served=$build/tests/plugins/served.so # an engine that is another process
+crash --engine "$served" --durability process --states 40
+ok an_engine_that_is_another_process_is_killed_with_it $?
+
+crash --engine "$served" --mode power --durability commit --states 60
+ok the_syncs_of_another_process_are_seen $?
+
+crash --engine "$served" --mode power --durability commit --set served.lie=true --states 100 --until-failure
+[ $? = 1 ] && ! pgrep -f "servant bitcask $dir" >/dev/null
+ok another_process_that_acknowledges_before_its_sync_is_caught $?
 
 crash --engine skeleton --mode power --profile floppy; a=$?
 says 'posix-minimal' || says 'did you mean' || a=0
