@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <libgen.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,6 +18,7 @@
 #define IDENTITY        "STORE"
 #define IDENTITY_NEW    "STORE.tmp"
 #define LOCK            "LOCK"
+#define MADE            "MADE"
 #define IDENTITY_BYTES  4096
 #define LAYOUT          1
 #define SUM_LINE_FORMAT "sum %016" PRIx64 "\n"
@@ -218,6 +220,22 @@ void storedir_close(struct storedir *dir)
     file_close(&dir->lock); /* which lets go of the flock */
     free(dir->path);
     dir->path = NULL;
+}
+
+bool storedir_is_made(const struct storedir *dir)
+{
+    char path[PATH_MAX];
+
+    return snprintf(path, sizeof path, "%s/" MADE, dir->path) < (int)sizeof path && access(path, F_OK) == 0;
+}
+
+kv_status storedir_set_made(const struct storedir *dir)
+{
+    struct file made;
+
+    TRY(file_open(&made, dir->path, MADE, O_WRONLY | O_CREAT));
+    file_close(&made);
+    return file_sync_dir(dir->path);
 }
 
 uint64_t storedir_disk_bytes(const char *path)

@@ -54,6 +54,13 @@ struct storedir {
 MUST_USE kv_status storedir_open(struct storedir *dir, const char *path, const struct storedir_kind *kind);
 void storedir_close(struct storedir *dir);
 
+/*
+ * For an engine of others that makes its database where it finds none: MADE says that there was one, so that a database which was
+ * lost is an error and not an empty store.  Make the database, let it sync itself, then set the mark, before any write.
+ */
+bool storedir_is_made(const struct storedir *dir);
+MUST_USE kv_status storedir_set_made(const struct storedir *dir);
+
 /* Allocated bytes of the files in a directory, without those in directories below it; for engines that do not know their files. */
 uint64_t storedir_disk_bytes(const char *path);
 

@@ -2,6 +2,8 @@
 # Debian's.  One source may make several engines: PEER is the name of the one that is built.
 ROCKSDB_VERSION := $(shell sed -n 's/^\#define ROCKSDB_[A-Z]* \([0-9]*\)$$/\1/p' /usr/include/rocksdb/version.h 2>/dev/null | paste -sd.)
 $(eval $(call peer,rocksdb,rocksdb,rocksdb/c.h,-lrocksdb -DROCKSDB_VERSION='"$(ROCKSDB_VERSION)"',librocksdb-dev))
+LEVELDB_VERSION := $(shell sed -n 's/^static const int kM[a-z]*Version = \([0-9]*\);/\1/p' /usr/include/leveldb/db.h 2>/dev/null | paste -sd.)
+$(eval $(call peer,leveldb,leveldb,leveldb/c.h,-lleveldb -DLEVELDB_VERSION='"$(LEVELDB_VERSION)"',libleveldb-dev))
 $(eval $(call peer,tkrzw-hash,tkrzw,tkrzw_langc.h,-DTKRZW_HASH -ltkrzw,libtkrzw-dev))
 $(eval $(call peer,tkrzw-tree,tkrzw,tkrzw_langc.h,-DTKRZW_TREE -ltkrzw,libtkrzw-dev))
 $(eval $(call peer,tkrzw-tiny,tkrzw,tkrzw_langc.h,-DTKRZW_TINY -ltkrzw,libtkrzw-dev))

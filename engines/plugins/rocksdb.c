@@ -1,7 +1,7 @@
 /*
  * rocksdb.c -- RocksDB (Meta's LSM tree) as an engine, through its C interface; written against 7.8.3.
  *
- * Files       STORE, LOCK: see base/storedir.h.  MADE: the database was there once, so it is never made anew.  db/: RocksDB's own.
+ * Files       STORE, LOCK, MADE: see base/storedir.h.  db/: RocksDB's own.
  * Durability  One WAL record for each put, del or batch, in the order in which writes are seen.
  *             process     the default WAL: log::Writer::AddRecord ends in write(2) (wiki, "WAL Performance", non-sync mode)
  *             commit      WriteOptions::sync: fdatasync before the acknowledgement, one for a group of waiting writers
@@ -31,7 +31,6 @@
  */
 #include <dirent.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
 #include <pthread.h>
 #include <stdio.h>
@@ -48,7 +47,6 @@
 #include "engines/plugins/message.h"
 
 #define FORMAT       1
-#define MADE         "MADE"
 #define MANY_AT_ONCE 256
 
 enum {
@@ -290,38 +288,31 @@ static void set_options(struct rocks *store, const struct kv_config *config)
     rocksdb_writeoptions_set_sync(store->write, config->durability.tier == KV_TIER_COMMIT);
 }
 
-/* An absent db/ is made, with its name made durable, once: when MADE is there, what is missing was lost. */
+/* An absent db/ is made, with its name made durable, once: what is missing later was lost. */
 static kv_status open_database(struct rocks *store, const struct kv_config *config)
 {
-    const char                *name = "default", *more = config->option[OPTION_MORE].text;
-    const rocksdb_options_t   *family_options[1];
-    struct file                made = FILE_CLOSED;
-    char                      *error = NULL, made_path[4096];
-    bool                       new;
-    kv_status                  status;
+    const char              *name = "default", *more = config->option[OPTION_MORE].text;
+    const rocksdb_options_t *family_options[1];
+    char                    *error = NULL;
+    bool                     made = storedir_is_made(&store->dir);
+    kv_status                status;
 
-    snprintf(made_path, sizeof made_path, "%s/" MADE, store->dir.path);
-    new = access(made_path, F_OK) != 0;
-    if (new && mkdir(store->path, 0755) != 0 && errno != EEXIST)
+    if (!made && mkdir(store->path, 0755) != 0 && errno != EEXIST)
         return kv_fail_errno("mkdir %s", store->path);
-    if (new)
+    if (!made)
         TRY(file_sync_dir(store->dir.path));
     if (*more) {
         rocksdb_get_options_from_string(store->options, more, store->options, &error);
         TRY(told(store, error));
     }
-    rocksdb_options_set_create_if_missing(store->options, new);
+    rocksdb_options_set_create_if_missing(store->options, !made);
     family_options[0] = store->options;
     store->db = rocksdb_open_column_families(store->options, store->path, 1, &name, family_options, &store->family, &error);
     status = told(store, error);
-    if (status == KV_INVALID && !new)
-        return kv_fail(KV_CORRUPT, "%s", fail_text()); /* "does not exist": the options were good when it was made */
+    if (status == KV_INVALID && made && strstr(fail_text(), "create_if_missing is false"))
+        return kv_fail(KV_CORRUPT, "%s", fail_text());
     TRY(status);
-    if (!new)
-        return KV_OK;
-    TRY(file_open(&made, store->dir.path, MADE, O_WRONLY | O_CREAT));
-    file_close(&made);
-    return file_sync_dir(store->dir.path);
+    return made ? KV_OK : storedir_set_made(&store->dir);
 }
 
 static kv_status rocks_open(const struct kv_config *config, struct kv_store **out)
