@@ -231,21 +231,28 @@ static int count_free(MDB_txn *txn, size_t first, size_t *out)
  * free may never have been written. */
 static kv_status check_length(struct lmdb_store *store, MDB_txn *txn, uint64_t file_bytes)
 {
-    MDB_envinfo info;
-    MDB_stat    stat;
-    size_t      there, missing, unused;
+    mdb_filehandle_t fd;
+    MDB_envinfo      info;
+    MDB_stat         stat;
+    size_t           there, missing, unused = 0;
+    int              code;
 
+    mdb_env_get_fd(store->env, &fd);
     mdb_env_info(store->env, &info);
     mdb_env_stat(store->env, &stat);
     there = file_bytes / stat.ms_psize;
     if (there > info.me_last_pgno)
         return KV_OK;
     missing = info.me_last_pgno + 1 - there;
-    TRY(translate(store, count_free(txn, there, &unused), "read the list of free pages"));
-    if (unused < missing)
-        return kv_fail(KV_CORRUPT, "%s/" DATA ": ends at offset %" PRIu64 ", before page %zu, which is in use", store->dir.path,
-                       file_bytes, info.me_last_pgno);
-    return KV_OK;
+    if (!(store->env_flags & MDB_WRITEMAP) && ftruncate(fd, (off_t)((info.me_last_pgno + 1) * stat.ms_psize)) != 0)
+        return kv_fail_errno("make %s/" DATA " longer", store->dir.path); /* the list may be among what is missing */
+    code = count_free(txn, there, &unused);
+    if (code == 0 && unused == missing)
+        return KV_OK;
+    if (ftruncate(fd, (off_t)file_bytes) != 0) /* as it was, for who looks next */
+        return kv_fail_errno("cut %s/" DATA " as it was", store->dir.path);
+    return kv_fail(KV_CORRUPT, "%s/" DATA ": ends at offset %" PRIu64 ", but has %zu pages, of which the missing are in use",
+                   store->dir.path, file_bytes, info.me_last_pgno + 1);
 }
 
 static bool syncs(const struct lmdb_store *store)
