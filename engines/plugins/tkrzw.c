@@ -16,13 +16,17 @@
  * Batch       ProcessMulti; Synchronize waits for it, and nothing but a Synchronize is restored: all or nothing.
  * Defaults    num_buckets: "should be larger than the estimated number of records", and Rebuild takes twice; here it is twice a
  *             million.  Page cache of the tree: kv_cache_bytes over the page size.  All else is the library's own.
+ * Full disk   A mapped file with holes ends the process where the disk has no block for it; so writes are admitted by base/room.h, and a
+ *             restoration, which copies the file, only where there is room for that.
  * Limits      The hash table does not grow by itself, and the appending mode gives back no space: compact (Rebuild) does both.
  * Not done    Snapshots; a scan of an unordered engine (ProcessEach) goes through all records also after the visitor has stopped it.
  */
+#include <fcntl.h>
 #include <inttypes.h>
 #include <pthread.h>
 #include <tkrzw_langc.h>
 
+#include "engines/base/room.h"
 #include "engines/base/storedir.h"
 #include "engines/engine.h"
 
@@ -37,7 +41,17 @@
 #define IN_MEMORY
 #endif
 
+/* What one write makes the library write beside key and value: a header and padding; or a leaf, its halves and what is above. */
+#ifdef TKRZW_TREE
+#define PAGES_BYTES_MAX (64u << 10)
+#define TIMES           4 /* a leaf with a large value is appended again when a neighbour comes, and its halves when it is split */
+#else
+#define PAGES_BYTES_MAX 128u
+#define TIMES           1
+#endif
+
 #define SETUP_BYTES_MAX 640
+#define RESERVE_BYTES   (UINT64_C(1) << 20)
 
 /* Rows of the table of options. */
 enum {
@@ -55,6 +69,7 @@ struct tkrzw_store {
     struct kv_store base;
     TkrzwDBM       *dbm;
     struct storedir dir;
+    struct room     room;
     enum kv_tier    tier;
     uint64_t        written;      /* atomic: writes done */
     pthread_mutex_t lock;         /* of what follows, and held by the one that synchronizes */
@@ -86,11 +101,17 @@ static kv_status explain(const char *call)
     return kv_fail(status, "tkrzw %s: %s %s", call, tkrzw_status_code_name(last.code), last.message);
 }
 
-static kv_status refuse_after_failure(struct tkrzw_store *store)
+/* Before each write, of so many bytes of keys and values. */
+static kv_status admit(struct tkrzw_store *store, size_t bytes)
 {
     if (__builtin_expect(__atomic_load_n(&store->failed, __ATOMIC_ACQUIRE), 0))
         return kv_fail(KV_IO, "%s", store->sentence);
+#ifdef IN_MEMORY
+    (void)bytes;
     return KV_OK;
+#else
+    return room_admit(&store->room, TIMES * bytes + PAGES_BYTES_MAX);
+#endif
 }
 
 /* Keeps the first sentence for every later write.  A full disk is no exception: nothing says what a half-made write has changed.
@@ -114,10 +135,12 @@ static kv_status synchronize(struct tkrzw_store *store, bool hard, uint64_t mine
         status = kv_fail(KV_IO, "%s", store->sentence);
     } else if (store->synced < mine) {
         uint64_t all = __atomic_load_n(&store->written, __ATOMIC_ACQUIRE);
-        if (tkrzw_dbm_synchronize(store->dbm, hard, NULL, NULL, ""))
+        if (tkrzw_dbm_synchronize(store->dbm, hard, NULL, NULL, "")) {
             store->synced = all;
-        else
+            room_settled(&store->room);
+        } else {
             status = fail_store(store, explain("Synchronize"));
+        }
     }
     pthread_mutex_unlock(&store->lock);
     return status;
@@ -211,10 +234,34 @@ static kv_status tkrzw_close(struct kv_store *base)
     if (store->dbm && !tkrzw_dbm_close(store->dbm))
         status = explain("Close");
     storedir_close(&store->dir);
+    room_close(&store->room);
     pthread_mutex_destroy(&store->lock);
     free(store);
     return status;
 }
+
+#ifndef IN_MEMORY
+/* A file that was not closed is restored into a new one, by way of temporary ones.  Byte 15 of a file says whether it was closed. */
+static kv_status make_room(struct tkrzw_store *store)
+{
+    struct file file;
+    uint64_t    bytes = 0;
+    char        head[16];
+    size_t      got = 0;
+    kv_status   status;
+
+    if (store->dir.created)
+        return room_admit(&store->room, 1 << 20);
+    TRY(file_open(&file, store->dir.path, FILE_NAME, O_RDONLY | O_CREAT));
+    status = file_size(&file, &bytes);
+    if (status == KV_OK)
+        status = file_read_at(&file, head, sizeof head, 0, &got);
+    file_close(&file);
+    if (status == KV_OK && got == sizeof head && !(head[15] & 1))
+        status = room_admit(&store->room, 2 * bytes);
+    return status;
+}
+#endif
 
 static kv_status open_dbm(struct tkrzw_store *store, const struct kv_config *config)
 {
@@ -227,6 +274,13 @@ static kv_status open_dbm(struct tkrzw_store *store, const struct kv_config *con
     TRY(storedir_open(&store->dir, config->dir, &kind));
     if ((size_t)snprintf(path, sizeof path, "%s/" FILE_NAME, config->dir) >= sizeof path)
         return kv_fail(KV_INVALID, "%s: a path of more than %zu bytes", config->dir, sizeof path);
+    store->room.dir = store->dir.path;
+    store->room.reserve_bytes = config->option[OPTION_BUCKETS].u64 * config->option[OPTION_OFFSET_WIDTH].u64 + RESERVE_BYTES;
+#ifdef TKRZW_TREE
+    if (store->tier == KV_TIER_NONE)
+        store->room.cached_bytes_max = 2 * kv_cache_bytes(config);
+#endif
+    TRY(make_room(store));
 #endif
     store->dbm = tkrzw_dbm_open(path, true, store->setup);
     if (!store->dbm)
@@ -249,6 +303,7 @@ static kv_status tkrzw_open(const struct kv_config *config, struct kv_store **ou
     if (!store)
         return kv_fail(KV_NO_MEMORY, "no memory for a store");
     pthread_mutex_init(&store->lock, NULL);
+    room_open(&store->room);
     store->dir.lock = FILE_CLOSED;
     store->tier = config->durability.tier;
 #ifdef IN_MEMORY
@@ -289,7 +344,7 @@ static kv_status tkrzw_put(struct kv_session *session, slice key, slice value)
 {
     struct tkrzw_store *store = store_of(session);
 
-    TRY(refuse_after_failure(store));
+    TRY(admit(store, key.size + value.size));
     return wrote(store, tkrzw_dbm_set(store->dbm, key.data, (int32_t)key.size, bytes_of(value), (int32_t)value.size, true), "Set");
 }
 
@@ -297,7 +352,7 @@ static kv_status tkrzw_del(struct kv_session *session, slice key)
 {
     struct tkrzw_store *store = store_of(session);
 
-    TRY(refuse_after_failure(store));
+    TRY(admit(store, key.size));
     return wrote(store, tkrzw_dbm_remove(store->dbm, key.data, (int32_t)key.size), "Remove");
 }
 
@@ -316,9 +371,12 @@ static kv_status tkrzw_write(struct kv_session *session, const struct kv_write *
 {
     struct tkrzw_store *store = store_of(session);
     TkrzwKeyProcPair   *pairs;
+    size_t              bytes = 0;
     bool                done;
 
-    TRY(refuse_after_failure(store));
+    for (size_t i = 0; i < count; i++)
+        bytes += writes[i].key.size + writes[i].value.size + PAGES_BYTES_MAX;
+    TRY(admit(store, bytes));
     pairs = malloc(count * sizeof *pairs);
     if (!pairs)
         return kv_fail(KV_NO_MEMORY, "no memory for a batch of %zu writes", count);
@@ -330,10 +388,11 @@ static kv_status tkrzw_write(struct kv_session *session, const struct kv_write *
 }
 
 struct modifying {
-    kv_change *change;
-    void      *arg;
-    struct buf value;
-    kv_status  status;
+    struct tkrzw_store *store;
+    kv_change          *change;
+    void               *arg;
+    struct buf          value;
+    kv_status           status;
 };
 
 static const char *apply_change(void *arg, const char *key, int32_t key_size, const char *value, int32_t value_size, int32_t *size)
@@ -341,10 +400,12 @@ static const char *apply_change(void *arg, const char *key, int32_t key_size, co
     struct modifying *modifying = arg;
     slice             old = {value, value ? (size_t)value_size : 0};
 
-    (void)key, (void)key_size;
+    (void)key;
     modifying->status = modifying->change(modifying->arg, value ? &old : NULL, &modifying->value);
     if (modifying->status == KV_OK && modifying->value.size > KV_VALUE_BYTES_MAX)
         modifying->status = kv_fail(KV_TOO_LARGE, "a value of %zu bytes", modifying->value.size);
+    if (modifying->status == KV_OK)
+        modifying->status = admit(modifying->store, (size_t)key_size + modifying->value.size);
     if (modifying->status != KV_OK)
         return TKRZW_REC_PROC_NOOP;
     *size = (int32_t)modifying->value.size;
@@ -354,11 +415,10 @@ static const char *apply_change(void *arg, const char *key, int32_t key_size, co
 static kv_status tkrzw_modify(struct kv_session *session, slice key, kv_change *change, void *arg)
 {
     struct tkrzw_store *store = store_of(session);
-    struct modifying    modifying = {.change = change, .arg = arg};
+    struct modifying    modifying = {.store = store, .change = change, .arg = arg};
     kv_status           status;
     bool                done;
 
-    TRY(refuse_after_failure(store));
     done = tkrzw_dbm_process(store->dbm, key.data, (int32_t)key.size, apply_change, &modifying, true);
     status = modifying.status;
     if (status == KV_OK)
@@ -382,7 +442,7 @@ static kv_status tkrzw_sync(struct kv_session *session)
     if (store->failed)
         status = kv_fail(KV_IO, "%s", store->sentence);
     else if (tkrzw_dbm_synchronize(store->dbm, true, NULL, NULL, ""))
-        status = KV_OK;
+        status = KV_OK, room_settled(&store->room);
     else
         status = fail_store(store, explain("Synchronize"));
     pthread_mutex_unlock(&store->lock);
@@ -452,7 +512,7 @@ static kv_status tkrzw_compact(struct kv_session *session)
     struct tkrzw_store *store = store_of(session);
     kv_status           status;
 
-    TRY(refuse_after_failure(store));
+    TRY(admit(store, (size_t)tkrzw_dbm_get_file_size(store->dbm)));
     if (!tkrzw_dbm_rebuild(store->dbm, "")) {
         status = explain("Rebuild");
         pthread_mutex_lock(&store->lock);
