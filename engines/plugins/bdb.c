@@ -103,7 +103,7 @@ struct bdb_store {
     uint64_t            conflicts;                   /* atomic: deadlocks, tried again */
     bool                failed;                      /* atomic, set under message_lock: no more writes */
     char                sentence[FAIL_BYTES_MAX];    /* what it failed with */
-    char                message[FAIL_BYTES_MAX / 2]; /* Berkeley DB's last error */
+    char                message[FAIL_BYTES_MAX / 2]; /* Berkeley DB's first error that was not told yet */
 };
 
 struct bdb_session {
@@ -177,7 +177,7 @@ static void note_error(const DB_ENV *env, const char *prefix, const char *messag
 
     (void)prefix;
     pthread_mutex_lock(&store->message_lock);
-    if (!strstr(store->message, "PANIC")) /* the first of a panic's is the cause */
+    if (!*store->message) /* the first is the cause, others follow from it */
         snprintf(store->message, sizeof store->message, "%s", message);
     pthread_mutex_unlock(&store->message_lock);
 }
@@ -206,6 +206,7 @@ static kv_status fail_with(struct bdb_store *store, kv_status status, int error,
 
     pthread_mutex_lock(&store->message_lock);
     memcpy(message, store->message, sizeof message);
+    store->message[0] = '\0';
     pthread_mutex_unlock(&store->message_lock);
     return kv_fail(status, "%s %s: %s%s%s", what, store->home, db_strerror(error), *message ? "; " : "", message);
 }

@@ -104,7 +104,7 @@ struct wt_store {
     uint64_t            conflicts;                     /* atomic: WT_ROLLBACK, tried again */
     bool                failed;                        /* atomic, set under message_lock: no more writes */
     char                sentence[FAIL_BYTES_MAX];      /* what it failed with */
-    char                message[FAIL_BYTES_MAX / 2];   /* WiredTiger's last error */
+    char                message[FAIL_BYTES_MAX / 2];   /* WiredTiger's first error that was not told yet */
     char                config[CONFIG_BYTES];
 };
 
@@ -128,7 +128,7 @@ static int note_error(WT_EVENT_HANDLER *handler, WT_SESSION *session, int error,
 
     (void)session, (void)error;
     pthread_mutex_lock(&store->message_lock);
-    if (strstr(store->message, "PANIC") == NULL && strstr(store->message, "fatal") == NULL) /* the first of a panic's is the cause */
+    if (!*store->message) /* the first is the cause, others follow from it */
         snprintf(store->message, sizeof store->message, "%s", message);
     pthread_mutex_unlock(&store->message_lock);
     return 0;
@@ -159,6 +159,7 @@ static kv_status fail_with(struct wt_store *store, int error, const char *what)
 
     pthread_mutex_lock(&store->message_lock);
     memcpy(message, store->message, sizeof message);
+    store->message[0] = '\0';
     pthread_mutex_unlock(&store->message_lock);
     return kv_fail(status_of(error), "%s %s: %s%s%s", what, store->home, wiredtiger_strerror(error), *message ? "; " : "", message);
 }
