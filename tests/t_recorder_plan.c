@@ -84,6 +84,43 @@ TEST(a_kill_inside_a_write_leaves_a_part_of_it)
     assert_true(different >= 5);
 }
 
+static void do_page_stores(void)
+{
+    char page[3 * 4096];
+    int  fd = opened("x", O_RDWR | O_CREAT);
+
+    memset(page, 'a', sizeof page);
+    must(pwrite(fd, page, sizeof page, 0) == sizeof page);
+    memset(page, 'b', sizeof page);
+    must(pwrite(fd, page, sizeof page, 0) == sizeof page);
+}
+
+/* As the kernel does it, which looks for a fatal signal between two pages. */
+TEST(a_kill_inside_an_overwrite_tears_no_page)
+{
+    bool seen[4] = {false};
+
+    BODY;
+    plan.act = RECORDER_KILL_INSIDE;
+    plan.at = 3; /* behind the open and the first write */
+    for (plan.seed = 1; plan.seed <= 60; plan.seed++) {
+        char path[300], bytes[3 * 4096];
+        int  fd, pages = 0;
+
+        assert_int_equal(run(do_page_stores).code, SIGKILL);
+        snprintf(path, sizeof path, "%s/x", work);
+        fd = open(path, O_RDONLY | O_CLOEXEC);
+        assert_int_equal(read(fd, bytes, sizeof bytes), sizeof bytes);
+        close(fd);
+        while (pages < 3 && bytes[pages * 4096] == 'b')
+            pages++;
+        for (int i = 0; i < (int)sizeof bytes; i++)
+            assert_int_equal(bytes[i], i < pages * 4096 ? 'b' : 'a');
+        seen[pages] = true;
+    }
+    assert_true(seen[0] && seen[1] && seen[2]); /* and all of it by a rare chance */
+}
+
 static void do_refused(void)
 {
     int fd = opened("x", O_WRONLY | O_CREAT);
@@ -299,7 +336,7 @@ TEST(marks_stand_between_the_calls)
 
 RECORDER_MAIN(T(the_nth_call_is_the_same_in_every_life),
               T(a_count_alone_kills_at_the_same_call),
-              T(a_kill_inside_a_write_leaves_a_part_of_it),
+              T(a_kill_inside_a_write_leaves_a_part_of_it), T(a_kill_inside_an_overwrite_tears_no_page),
               T(a_call_that_is_made_to_fail_did_nothing),
               T(a_retried_sync_is_a_lie),
               T(a_write_that_is_cut_short_says_so),

@@ -248,6 +248,20 @@ static uint64_t size_of(long fd)
     return RAW(fstat, fd, &st) == 0 ? (uint64_t)st.st_size : 0;
 }
 
+/*
+ * Where a write that begins at `at` ends when the process is killed inside it.  The kernel copies page by page into the page
+ * cache, and looks for a fatal signal between two pages, so bytes that were in the file before change by whole pages.  What
+ * makes the file longer is cut anywhere: torn tails are what logs have to live with anyhow.
+ */
+static uint64_t cut_of_killed(uint64_t at, uint64_t want, uint64_t file_bytes)
+{
+    uint64_t end = at + want, page = end & ~(uint64_t)4095;
+
+    if (end >= file_bytes || page == end)
+        return want;
+    return page > at ? page - at : 0;
+}
+
 static uint64_t total(const struct iovec *iov, long count)
 {
     uint64_t bytes = 0;
@@ -306,6 +320,18 @@ static long write_some(struct call call, const struct iovec *iov, uint64_t bytes
     return pass(&call);
 }
 
+/* Where it is going to write. */
+static uint64_t begin_of_write(const struct call *call)
+{
+    bool placed = call->number == SYS_pwrite64 || call->number == SYS_pwritev ||
+                  (call->number == SYS_pwritev2 && call->arg[3] != -1);
+    long rwf = call->number == SYS_pwritev2 ? call->arg[5] : 0;
+
+    if (rwf & RWF_APPEND || flags_of(call->arg[0]) & O_APPEND)
+        return size_of(call->arg[0]);
+    return placed ? (uint64_t)call->arg[3] : (uint64_t)RAW(lseek, call->arg[0], 0, SEEK_CUR);
+}
+
 static long call_write(const struct call *original)
 {
     struct call         call = *original;
@@ -336,6 +362,8 @@ static long call_write(const struct call *original)
         struct rng rng = plan_rng();
 
         want = order == ORDER_CUT ? 1 + rng_below(&rng, want) : rng_below(&rng, want + 1);
+        if (order == ORDER_CUT_AND_DIE)
+            want = cut_of_killed(begin_of_write(&call), want, size_of(call.arg[0]));
         if (want == 0)
             finish(order);
     }
