@@ -194,6 +194,10 @@ test-plain: deps
 	$(SUBMAKE) tests
 	tests/run.sh $(TEST:%=-k %) $(BUILD)
 
+## the engine redis, its private server, a server by name and a cluster, all started and stopped here (part of make test)
+test-redis: all $(BUILD)/tests/t_contract
+	BUILD=$(BUILD) ASSAY=$(BUILD)/assay tests/t_redis.sh || [ $$? = 77 ]
+
 ## the tests of one sanitizer: make test-san SAN=thread
 test-san: deps
 	$(SUBMAKE) OPT=-O1 tests
@@ -273,6 +277,6 @@ $(BUILD)/harness/counting.o: $(BUILD)/syscall-names.h
 clean:
 	rm -rf build build-*
 
-.PHONY: all bench peers plots planted crashtest planted-campaign tests deps test test-plain test-san fuzz fuzz-run plugin install uninstall help clean FORCE
+.PHONY: all bench peers plots planted crashtest planted-campaign tests deps test test-plain test-redis test-san fuzz fuzz-run plugin install uninstall help clean FORCE
 .SECONDARY:
 -include $(shell find $(BUILD) -name '*.d' 2>/dev/null)

@@ -4,7 +4,8 @@
  * Runs over the registry (built-in engines and the plug-ins beside the program), and over plug-ins given as arguments:
  *     build/tests/t_contract ./mine.so
  * A name of a test is ENGINE[/TIER]: sentence.  What an engine does not claim is listed as such, and not tested.
- * ASSAY_SEED sets the seed of the random tests, ASSAY_LONG=1 adds values of 256 MiB.
+ * ASSAY_SEED sets the seed of the random tests, ASSAY_LONG=1 adds values of 256 MiB, ASSAY_ONLY=word picks tests by their names,
+ * and ASSAY_SET="redis.server=host:6379 redis.found=flush" sets options of the engines.
  */
 #include <stdarg.h>
 #include <stddef.h>
@@ -147,11 +148,32 @@ struct open_store {
     struct kv_session *session;
 };
 
+/* The words of ASSAY_SET that are this engine's. */
+static void set_options(const struct kv_engine *engine, struct kv_config *config)
+{
+    static char words[1024]; /* values of options are kept by pointer */
+    const char *set = getenv("ASSAY_SET");
+
+    if (set && !*words) {
+        assert_true(strlen(set) < sizeof words - 1);
+        strcpy(words, set);
+        for (char *c = words; *c; c++)
+            *c = *c == ' ' ? '\0' : *c; /* the last word ends with two zeros */
+    }
+    for (const char *word = words, *end = words + (set ? strlen(set) : 0); word < end; word += strlen(word) + 1) {
+        kv_status status = *word ? kv_config_assign(engine, config, word) : KV_OK;
+        if (status != KV_OK && status != KV_NOT_FOUND)
+            print_error("ASSAY_SET: %s\n", fail_text());
+        assert_true(status == KV_OK || status == KV_NOT_FOUND);
+    }
+}
+
 static struct kv_config config_at(const struct subject *subject, const char *dir)
 {
     struct kv_config config;
 
     kv_config_init(subject->engine, &config);
+    set_options(subject->engine, &config);
     config.durability = subject->durability;
     config.dir = dir;
     return config;
@@ -1881,6 +1903,13 @@ static void a_plugin_that_is_here_loads(void **state)
     fail();
 }
 
+/* Of a plug-in that was not built, and of an engine whose program is not on this machine. */
+static void it_can_run_here(void **state)
+{
+    (void)state;
+    skip();
+}
+
 static const struct contract_case {
     const char      *name;
     CMUnitTestFunction test;
@@ -1929,10 +1958,42 @@ static size_t            test_count;
 static struct subject    subjects[SUBJECTS_MAX];
 static size_t            subject_count;
 
-static void add_test(const char *name, CMUnitTestFunction test, struct subject *subject)
+/* Takes the name. */
+static void add_test(char *name, CMUnitTestFunction test, struct subject *subject, const char *only)
 {
     assert(test_count < TESTS_MAX);
-    tests[test_count++] = (struct CMUnitTest){name, test, make_root, remove_root, subject};
+    if (only && !strstr(name, only))
+        free(name);
+    else
+        tests[test_count++] = (struct CMUnitTest){name, test, make_root, remove_root, subject};
+}
+
+static void add_skipped(const char *name)
+{
+    char *text;
+
+    printf("# %s: left out: %s\n", name, fail_text());
+    assert(test_count < TESTS_MAX);
+    if (asprintf(&text, "%s: it_can_run_here", name) > 0)
+        tests[test_count++] = (struct CMUnitTest){text, it_can_run_here, NULL, NULL, NULL};
+}
+
+/* False when the engine refuses a store of a tier that it maps: what it needs is not here. */
+static bool can_run(struct subject *subject)
+{
+    struct kv_store *store = NULL;
+    void            *state = subject;
+    struct kv_config config;
+    kv_status        status;
+
+    if (make_root(&state) != 0)
+        return true; /* the tests will say so */
+    config = config_at(subject, path_in(subject, "store"));
+    status = kv_open(subject->engine, &config, &store);
+    if (status == KV_OK)
+        status = kv_close(store);
+    remove_root(&state);
+    return status != KV_UNSUPPORTED;
 }
 
 static void add_cases(const struct kv_engine *engine, const char *path, const char *only)
@@ -1946,6 +2007,10 @@ static void add_cases(const struct kv_engine *engine, const char *path, const ch
         if (engine->tiers & KV_TIER_BIT(tier) && !(plain->durability.tier == KV_TIER_PROCESS && tier < KV_TIER_PROCESS &&
                                                   engine->tiers & KV_TIER_BIT(KV_TIER_PROCESS)))
             plain->durability = (struct kv_durability){tier, tier == KV_TIER_INTERVAL ? 5 * NS_PER_MS : 0};
+    if (!can_run(plain)) {
+        add_skipped(engine->name);
+        return;
+    }
     for (unsigned bit = 0; bit < KV_CAPABILITIES; bit++)
         if (!(engine->can & (1u << bit)))
             snprintf(words + strlen(words), sizeof words - strlen(words), " %s", kv_capability_word(bit));
@@ -1954,11 +2019,11 @@ static void add_cases(const struct kv_engine *engine, const char *path, const ch
             snprintf(words + strlen(words), sizeof words - strlen(words), " tier-%s", kv_tier_word(tier));
     printf("# %s (%s): not claimed, so not tested:%s\n", engine->name, path, *words ? words : " nothing");
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        if ((engine->can & cases[i].needs) != cases[i].needs || (only && !strstr(cases[i].name, only)))
+        if ((engine->can & cases[i].needs) != cases[i].needs)
             continue;
         if (!cases[i].per_tier || !engine->tiers) {
             if (asprintf(&name, "%s: %s", engine->name, cases[i].name) > 0)
-                add_test(name, cases[i].test, plain);
+                add_test(name, cases[i].test, plain, only);
             continue;
         }
         for (enum kv_tier tier = 0; tier < KV_TIER_COUNT; tier++) {
@@ -1970,15 +2035,20 @@ static void add_cases(const struct kv_engine *engine, const char *path, const ch
                 subject_count++;
             *subject = (struct subject){engine, {tier, tier == KV_TIER_INTERVAL ? 5 * NS_PER_MS : 0}, ""};
             if (asprintf(&name, "%s/%s: %s", engine->name, kv_tier_word(tier), cases[i].name) > 0)
-                add_test(name, cases[i].test, subject);
+                add_test(name, cases[i].test, subject, only);
         }
     }
 }
 
 static void note_engine(void *arg, const char *name, const struct kv_engine *engine)
 {
+    char missing[5000];
+
     (void)arg;
-    if (!engine && not_loaded_count < ENGINES_MAX)
+    snprintf(missing, sizeof missing, "%s/%s.missing", getenv("ASSAY_PLUGINS"), name);
+    if (!engine && access(missing, F_OK) == 0)
+        add_skipped(name);
+    else if (!engine && not_loaded_count < ENGINES_MAX)
         not_loaded[not_loaded_count++] = strdup(fail_text());
     else if (engine && engine_count < ENGINES_MAX) {
         engine_paths[engine_count] = strdup(name);
@@ -2025,7 +2095,7 @@ int main(int argc, char **argv)
     fflush(stdout);
     failed = _cmocka_run_group_tests("contract", tests, test_count, NULL, NULL);
     for (size_t i = 0; i < test_count; i++)
-        if (tests[i].setup_func)
+        if (tests[i].setup_func || tests[i].test_func == it_can_run_here)
             free((void *)tests[i].name);
     for (size_t i = 0; i < engine_count; i++)
         free((void *)engine_paths[i]);

@@ -1910,7 +1910,8 @@ static const char *tier_word(enum kv_tier tier)
 
 static kv_status check_tier(struct redis_store *store, unsigned number)
 {
-    const char *fsync_wanted = store->tier == KV_TIER_PROCESS || store->tier == KV_TIER_NONE ? "no" : "always";
+    bool        weak = store->tier == KV_TIER_PROCESS || (store->tier == KV_TIER_NONE && !store->cluster);
+    const char *fsync_wanted = weak ? "no" : "always";
     char        aof[256], fsync[256], name[300];
 
     TRY(config_get(store->control, number, "appendonly", aof));
