@@ -114,6 +114,12 @@ static inline void epoch_exit(struct epoch_slot *slot)
         epoch_collect(slot, false);
 }
 
+/* The exit of an operation that retired nothing. */
+static inline void epoch_exit_reader(struct epoch_slot *slot)
+{
+    __atomic_store_n(&slot->inside, 0, __ATOMIC_RELEASE);
+}
+
 /*
  * Calls release(context, pointer) later, from this thread, outside, when nobody can see the pointer any more.  Nobody
  * may find it from now on: unlink first.  `bytes` is what it holds, so that large things do not wait for long.

@@ -103,8 +103,11 @@ void     index_check(struct index *index);              /* asserts every invaria
 
 /* ---- Reading. ---- */
 
+/* Most keys are of 16 bytes: a length that the compiler knows leaves half of the instructions. */
 INDEX_INLINE uint64_t index_hash(slice key)
 {
+    if (__builtin_expect(key.size == 16, 1))
+        return XXH3_64bits(key.data, 16);
     return XXH3_64bits(key.data, key.size);
 }
 
@@ -126,28 +129,29 @@ INDEX_INLINE uint64_t index_slot_(const struct index_bucket *bucket, unsigned i)
 }
 
 /*
- * The slots whose tag fits, as bits 4 * i + 3 + 4 of slot i (a bit for each 16-bit lane of the line).  Only a hint: each
- * slot is loaded again, atomically, before it is believed; the vector loads are not atomic as a whole.
+ * The slots whose tag fits, as bit 2 * i of word i of the line, the head being word 0.  Only a hint: each slot is loaded again,
+ * atomically, before it is believed; the vector loads are not atomic as a whole.
  */
 INDEX_INLINE uint32_t index_tag_matches_(const struct index_bucket *bucket, uint64_t hash)
 {
 #if defined(__SSE2__) && !EPOCH_TSAN
-    const __m128i *line = (const __m128i *)bucket;
-    __m128i        tag = _mm_set1_epi16((short)hash);
-    __m128i        low = _mm_packs_epi16(_mm_cmpeq_epi16(line[0], tag), _mm_cmpeq_epi16(line[1], tag));
-    __m128i        high = _mm_packs_epi16(_mm_cmpeq_epi16(line[2], tag), _mm_cmpeq_epi16(line[3], tag));
+    /* The upper halves of the eight words, then the upper halves of those: all tags side by side. */
+    const __m128 *line = (const __m128 *)bucket;
+    __m128i       low = _mm_castps_si128(_mm_shuffle_ps(line[0], line[1], _MM_SHUFFLE(3, 1, 3, 1)));
+    __m128i       high = _mm_castps_si128(_mm_shuffle_ps(line[2], line[3], _MM_SHUFFLE(3, 1, 3, 1)));
+    __m128i       tags = _mm_packs_epi32(_mm_srai_epi32(low, 16), _mm_srai_epi32(high, 16));
 
-    return ((uint32_t)_mm_movemask_epi8(low) | (uint32_t)_mm_movemask_epi8(high) << 16) & 0x88888880u;
+    return (uint32_t)_mm_movemask_epi8(_mm_cmpeq_epi16(tags, _mm_set1_epi16((short)hash))) & 0x5554;
 #else
     uint32_t matches = 0;
 
     for (unsigned i = 0; i < INDEX_BUCKET_SLOTS; i++)
-        matches |= (uint32_t)(index_slot_(bucket, i) >> INDEX_REF_BITS == (hash & 0xffff)) << (4 * i + 7);
+        matches |= (uint32_t)(index_slot_(bucket, i) >> INDEX_REF_BITS == (hash & 0xffff)) << (2 * i + 2);
     return matches;
 #endif
 }
 
-#define INDEX_MATCH_SLOT_(matches) (((unsigned)__builtin_ctz(matches) >> 2) - 1)
+#define INDEX_MATCH_SLOT_(matches) (((unsigned)__builtin_ctz(matches) >> 1) - 1)
 
 /* Whether the record of `ref` has this key. */
 typedef bool index_match(const void *context, uint64_t ref, slice key);
@@ -159,9 +163,9 @@ INDEX_INLINE uint64_t *index_search_(struct index_bucket *bucket, uint64_t hash,
     do {
         for (uint32_t matches = index_tag_matches_(bucket, hash); matches; matches &= matches - 1) {
             unsigned i = INDEX_MATCH_SLOT_(matches);
-            uint64_t slot = index_slot_(bucket, i);
-            *ref = slot & INDEX_REF_MAX;
-            if (slot >> INDEX_REF_BITS == (hash & 0xffff) && *ref && match(context, *ref, key))
+            /* With the right tag taken off it is the ref, and neither 0 nor longer than one. */
+            *ref = index_slot_(bucket, i) ^ hash << INDEX_REF_BITS;
+            if (*ref - 1 < INDEX_REF_MAX && match(context, *ref, key))
                 return &bucket->slot[i];
         }
         bucket = index_next_bucket_(bucket);

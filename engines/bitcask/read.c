@@ -59,7 +59,7 @@ kv_status ops_get(struct kv_session *base, slice key, kv_visit *visit, void *arg
     status = find_value(store, key, index_hash(key), &value);
     if (status == KV_OK)
         visit(arg, key, value);
-    epoch_exit(session->epoch);
+    epoch_exit_reader(session->epoch);
     return status;
 }
 
@@ -93,7 +93,7 @@ kv_status ops_get_many(struct kv_session *base, const slice *keys, size_t count,
             kv_status status = find_value(store, keys[from + i], hash[i], &value);
             visit(arg, from + i, status, value);
         }
-        epoch_exit(session->epoch);
+        epoch_exit_reader(session->epoch);
     }
     return KV_OK;
 }
@@ -150,7 +150,7 @@ kv_status ops_scan(struct kv_session *base, slice first, kv_visit *visit, void *
         status = next_refs(store, &position, &some, &refs);
         for (size_t i = 0; status == KV_OK && go_on && i < refs.count; i++)
             status = visit_ref(store, refs.ref[i], visit, arg, &go_on);
-        epoch_exit(session->epoch);
+        epoch_exit_reader(session->epoch);
         if (refs.count == 0)
             break;
     }
