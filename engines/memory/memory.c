@@ -86,21 +86,27 @@ static inline slice value_of(const struct record *record)
     return slice_of(record->bytes + record->key_bytes, record->value_bytes);
 }
 
+/* The same for a record whose key is known to be of that size: its second line can be asked for before the first is there. */
+static inline slice value_behind(const struct record *record, size_t key_bytes)
+{
+    return slice_of(record->bytes + key_bytes, record->value_bytes);
+}
+
 static inline size_t bytes_of(const struct record *record)
 {
     return sizeof *record + record->key_bytes + record->value_bytes;
 }
 
-static inline bool words_equal(const char *a, const char *b)
+static inline uint64_t words_differ(const char *a, const char *b)
 {
     uint64_t first, second;
 
     memcpy(&first, a, sizeof first);
     memcpy(&second, b, sizeof second);
-    return first == second;
+    return first ^ second;
 }
 
-/* Keys are short most often: comparing words in line beats a call of memcmp. */
+/* Keys are of 8 to 16 bytes most often: comparing two words in line beats a call of memcmp. */
 static inline bool key_matches(const void *context, uint64_t ref, slice key)
 {
     const struct record *record = record_of(ref);
@@ -109,12 +115,9 @@ static inline bool key_matches(const void *context, uint64_t ref, slice key)
     (void)context;
     if (record->key_bytes != key.size)
         return false;
-    if (key.size < 8 || key.size > 64)
+    if (__builtin_expect(key.size - 8 > 8, 0))
         return memcmp(a, b, key.size) == 0;
-    for (size_t i = 0; i + 8 < key.size; i += 8)
-        if (!words_equal(a + i, b + i))
-            return false;
-    return words_equal(a + key.size - 8, b + key.size - 8);
+    return (words_differ(a, b) | words_differ(a + key.size - 8, b + key.size - 8)) == 0;
 }
 
 static bool hash_of(void *context, uint64_t ref, uint64_t *hash)
@@ -319,8 +322,8 @@ static kv_status memory_get(struct kv_session *base, slice key, kv_visit *visit,
     epoch_enter(session->slot);
     ref = index_find(session->index, hash, key, key_matches, NULL);
     if (ref)
-        visit(arg, key, value_of(record_of(ref)));
-    epoch_exit(session->slot);
+        visit(arg, key, value_behind(record_of(ref), key.size));
+    epoch_exit_reader(session->slot);
     return ref ? KV_OK : KV_NOT_FOUND;
 }
 
@@ -364,7 +367,7 @@ static void get_group(struct memory_session *session, const slice *keys, size_t 
             ref[i] = index_find(session->index, hash[i], keys[i], key_matches, NULL);
         visit(arg, position + i, ref[i] ? KV_OK : KV_NOT_FOUND, ref[i] ? value_of(record_of(ref[i])) : (slice){0});
     }
-    epoch_exit(session->slot);
+    epoch_exit_reader(session->slot);
 }
 
 static kv_status memory_get_many(struct kv_session *base, const slice *keys, size_t count, kv_visit_many *visit, void *arg)
