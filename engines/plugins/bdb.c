@@ -26,9 +26,13 @@
  *             system does not keep names with files.  So its open and rename are replaced (db_env_set_func_open, _rename) by
  *             ones that sync the directory; sync_names=false leaves it as it is.
  * Defaults    Berkeley DB's own, except: the cache is the one that every engine gets; deadlocks are detected at once
- *             (DB_LOCK_DEFAULT); page checksums (DB_CHKSUM), as all engines here have them; a checkpoint every 10 MB of writes or
- *             60 s (it makes none by itself), and DB_LOG_AUTO_REMOVE, so that the log does not grow for ever.
+ *             (DB_LOCK_DEFAULT); page checksums (DB_CHKSUM), as all engines here have them; a checkpoint every 64 MB of writes or
+ *             60 s (it makes none by itself), and DB_LOG_AUTO_REMOVE, so that the log does not grow for ever.  A checkpoint
+ *             that meets a page in use sleeps for a second, so under many writers it takes some.
  * Limits      Keys to 65,535 bytes and values to 256 MiB, as the contract has it (Berkeley DB: 4 GB); batches up to 1 GiB.
+ * Needs       Pages that are written whole: they are overwritten in place, and "catastrophic recovery" from a backup is its answer
+ *             to a torn one (its page on recoverability).  With pages of 4 KiB the page cache keeps that for a process that
+ *             is killed, and a disk with such blocks for a power loss.
  * Full disk   An environment that cannot write its log is dead (DB_RUNRECOVERY).  So base/checkpoints.h refuses writes before that,
  *             while there is a reserve to close and to recover with.
  * Not done    Hash, queue and heap, replication, encryption, secondary indices.
@@ -79,7 +83,7 @@ static const struct kv_option bdb_options[] = {
     [PAGE_SIZE]         = {"page_size", KV_BYTES, "4k", 512, 64 << 10, "a power of two (new stores)", NULL},
     [CHECKSUM]          = {"checksum", KV_BOOL, "true", 0, 0, "each page has a checksum (new stores)", NULL},
     [MULTIVERSION]      = {"multiversion", KV_BOOL, "false", 0, 0, "keep old versions of pages: scans and snapshots see one moment", NULL},
-    [CHECKPOINT_BYTES]  = {"checkpoint_bytes", KV_BYTES, "10M", 4096, 1e12, "a checkpoint after so many bytes of writes", NULL, .small = "32k"},
+    [CHECKPOINT_BYTES]  = {"checkpoint_bytes", KV_BYTES, "64M", 4096, 1e12, "a checkpoint after so many bytes of writes", NULL, .small = "32k"},
     [CHECKPOINT_PERIOD] = {"checkpoint_period", KV_TIME, "60s", 1e6, 1e14, "and when the oldest write behind the last one is so old", NULL},
     [LOG_FILE]          = {"log_file_max", KV_BYTES, "10M", 256 << 10, 1e9, "size of a log file, at least 4 log buffers", NULL, .small = "256k"},
     [LOG_BUFFER]        = {"log_buffer", KV_BYTES, "32000", 16 << 10, 256 << 20, "log records in memory (tier none: before they are written)", NULL},
