@@ -161,6 +161,20 @@ static double seconds(uint64_t ns)
     return (double)ns / (double)NS_PER_S;
 }
 
+/* How a store is set up in this campaign: asked of one that nothing else is done with. */
+static json_t *engine_json(const struct campaign_settings *settings)
+{
+    struct kv_config config = settings->config;
+    json_t          *engine = result_engine(settings->engine, &config);
+    char             dir[PATH_MAX];
+
+    snprintf(dir, sizeof dir, "%.*s/settings", PATH_MAX - 10, settings->store_dir);
+    config.dir = dir;
+    json_object_set_new(engine, "settings", result_settings_of(settings->engine, &config));
+    tree_remove(dir);
+    return engine;
+}
+
 static void add_results(json_t *root, const struct request *request, const struct campaign_settings *settings,
                         const struct campaign_result *result)
 {
@@ -179,7 +193,7 @@ static void add_results(json_t *root, const struct request *request, const struc
                   settings->run_ns ? json_integer((json_int_t)settings->run_ns) : json_null(), "dir", settings->dir,
                   "timeout_ns", (json_int_t)settings->timeout_ns, "mode", request->mode, "profile",
                   settings->profile ? json_string(settings->profile->name) : json_null(), "engine",
-                  result_engine(settings->engine, &settings->config)));
+                  engine_json(settings)));
     json_object_update_new(
         root, json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:o, s:o, s:o, s:o}", "lives",
                         (json_int_t)result->lives, "stores", (json_int_t)result->stores, "kills", (json_int_t)result->kills,

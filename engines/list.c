@@ -26,17 +26,30 @@ static const char *tier_word(unsigned tier)
     return kv_tier_word(tier);
 }
 
+#define ROW "%-11s %-19s %-27s %s\n" /* 96 columns when it has all tiers; what an engine is stands on a page of its own */
+
+/* The sentence of a plug-in that is not there, without the name that the row begins with. */
+static const char *why_not_loaded(const char *name)
+{
+    const char *why = fail_text();
+    size_t      length = strlen(name);
+
+    if (strncmp(why, "engine ", 7) == 0 && strncmp(why + 7, name, length) == 0 && strncmp(why + 7 + length, " is ", 4) == 0)
+        return why + 7 + length + 4;
+    return why;
+}
+
 static void print_row(void *arg, const char *name, const struct kv_engine *engine)
 {
     char words[128];
 
     (void)arg;
     if (!engine) {
-        printf("%-12s %-36s not loaded: %s\n", name, "-", fail_text());
+        printf("%-11s %s\n", name, why_not_loaded(name));
         return;
     }
     words_of(engine->tiers, KV_TIER_COUNT, tier_word, words, sizeof words);
-    printf("%-12s %-36s %s\n", name, words, engine->summary);
+    printf(ROW, name, engine->version, engine->licence ? engine->licence : "-", words);
 }
 
 static void print_engine(const struct kv_engine *engine)
@@ -48,6 +61,7 @@ static void print_engine(const struct kv_engine *engine)
     printf("  can      %s\n", words);
     words_of(engine->tiers, KV_TIER_COUNT, tier_word, words, sizeof words);
     printf("  tiers    %s\n", words);
+    printf("  licence  %s\n", engine->licence ? engine->licence : "-");
     printf("  limits   keys of 1 to %" PRIu32 " bytes, values of up to %s\n", engine->key_bytes_max,
            units_text_bytes(size, engine->value_bytes_max));
     if (!engine->options || !engine->options->name)
@@ -86,8 +100,8 @@ static json_t *engine_json(const struct kv_engine *engine)
                                                  type_words[option->type], "default", option->fallback, "help",
                                                  option->help, "words", words));
     }
-    return json_pack("{s:s, s:s, s:s, s:o, s:o, s:I, s:I, s:o}", "name", engine->name, "version", engine->version,
-                     "summary", engine->summary, "capabilities", word_list(engine->can, KV_CAPABILITIES, kv_capability_word),
+    return json_pack("{s:s, s:s, s:s, s:s?, s:o, s:o, s:I, s:I, s:o}", "name", engine->name, "version", engine->version,
+                     "summary", engine->summary, "licence", engine->licence, "capabilities", word_list(engine->can, KV_CAPABILITIES, kv_capability_word),
                      "tiers", word_list(engine->tiers, KV_TIER_COUNT, tier_word), "key_bytes_max",
                      (json_int_t)engine->key_bytes_max, "value_bytes_max", (json_int_t)engine->value_bytes_max, "options",
                      options);
@@ -96,7 +110,7 @@ static json_t *engine_json(const struct kv_engine *engine)
 static void add_json(void *arg, const char *name, const struct kv_engine *engine)
 {
     json_array_append_new(arg, engine ? engine_json(engine)
-                                      : json_pack("{s:s, s:s}", "name", name, "not_loaded", fail_text()));
+                                      : json_pack("{s:s, s:s}", "name", name, "not_loaded", why_not_loaded(name)));
 }
 
 int command_engines(int argc, char **argv)
@@ -125,7 +139,7 @@ int command_engines(int argc, char **argv)
     if (code < 0) {
         code = 0;
         if (!names.count && !as_json)
-            printf("%-12s %-36s\n", "ENGINE", "TIERS");
+            printf(ROW, "ENGINE", "VERSION", "LICENCE", "TIERS");
         if (!names.count)
             kv_engine_each(as_json ? add_json : print_row, list);
         if (as_json) {

@@ -142,10 +142,11 @@ static kv_status load_named(const char *dir, const char *name, const struct kv_e
 
     snprintf(path, sizeof path, "%s/%s.missing", dir, name);
     if ((missing = fopen(path, "r")) != NULL) {
-        if (fscanf(missing, "%127s", package) != 1)
+        if (!fgets(package, sizeof package, missing))
             package[0] = '\0';
+        package[strcspn(package, "\n")] = '\0';
         fclose(missing);
-        return kv_fail(KV_INVALID, "engine %s was not built, because %s is not installed: write make peers", name,
+        return kv_fail(KV_INVALID, "engine %s is not built: %s is missing; make peers", name,
                        *package ? package : "its library");
     }
     snprintf(path, sizeof path, "%s/%s.so", dir, name);

@@ -384,15 +384,6 @@ static struct watched watch(struct bench *bench, pid_t pid, const char *label, c
     return seen;
 }
 
-static json_t *take_json(int fd)
-{
-    json_t *json = NULL;
-
-    if (lseek(fd, 0, SEEK_SET) == 0)
-        json = json_loadfd(fd, 0, NULL);
-    return json;
-}
-
 /* Runs one child over a fresh directory; its JSON, or what can be said without. */
 static json_t *run_child(struct bench *bench, const struct entry *entry, struct cell *cell, const char *label,
                          struct watched *seen)
@@ -423,7 +414,7 @@ static json_t *run_child(struct bench *bench, const struct entry *entry, struct 
     *seen = watch(bench, pid, label, dir, entry->engine->can & KV_DURABLE);
     ended = child_wait(pid, 0);
     progress_end(&bench->progress);
-    json = take_json(cell->out);
+    json = result_take(cell->out);
     close(cell->out);
     space_remove(dir);
     if (!json)
@@ -503,6 +494,17 @@ static void count_calls(struct bench *bench, const struct entry *entry, json_t *
     json_decref(json);
 }
 
+/* What the first store of an engine told of itself stands with the engine, once. */
+static void take_settings(struct bench *bench, const struct entry *entry, json_t *cell)
+{
+    json_t *engine = json_array_get(json_object_get(bench->result, "engines"), (size_t)(entry - bench->entries));
+    json_t *settings = json_object_get(cell, "settings");
+
+    if (json_is_object(settings) && json_is_null(json_object_get(engine, "settings")))
+        json_object_set(engine, "settings", settings);
+    json_object_del(cell, "settings");
+}
+
 static void run_cell(struct bench *bench, struct entry *entry, uint64_t round, size_t slot)
 {
     struct cell cell = {.engine = entry->engine,
@@ -541,6 +543,7 @@ static void run_cell(struct bench *bench, struct entry *entry, uint64_t round, s
         if (round == 0 && !bench->no_meters && strcmp(status_of(json), "ok") == 0 && !stop_requested())
             count_calls(bench, entry, json, label);
     }
+    take_settings(bench, entry, json);
     complete_cell(json);
     json_object_set_new(json, "engine", json_string(entry->label));
     json_object_set_new(json, "round", json_integer((json_int_t)round));

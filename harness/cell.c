@@ -89,8 +89,7 @@ const char *cell_unfit(const struct kv_engine *engine, const struct kv_config *c
 /* The JSON so far, whole, over what was there. */
 static void publish(struct run *run)
 {
-    if (ftruncate(run->cell->out, 0) == 0 && lseek(run->cell->out, 0, SEEK_SET) == 0)
-        json_dumpfd(run->json, run->cell->out, JSON_COMPACT | JSON_REAL_PRECISION(17));
+    result_publish(run->json, run->cell->out);
 }
 
 static void enter(struct run *run, const char *pass)
@@ -685,6 +684,7 @@ static bool run_all(struct run *run)
         return false;
     if (!load(run))
         return false;
+    json_object_set_new(run->json, "settings", result_settings(run->crew.store));
     for (size_t i = 0; i < workload->phase_count; i++) {
         if (!measure(run, i))
             return false;

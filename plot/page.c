@@ -61,6 +61,8 @@ static const char style[] =
     "margin:1.2rem 0}.warnings h2{margin:0 0 .2rem;padding:0;border:0}p.warnings{max-width:none}.warnings ul{margin:.3rem 0;padding-left:1.2rem}"
     ".warnings li{overflow-wrap:anywhere}"
     "details{margin:.5rem 0}summary{cursor:pointer;font-size:.9rem;color:#0b5cad}"
+    ".engines{margin:.5rem 0;font-size:.9rem}.engines>span{color:var(--muted)}.engines details{margin:.15rem 0 .15rem .8rem}"
+    ".pair{overflow-wrap:anywhere}.pair em{font-style:normal;font-weight:600}"
     ".files{font-size:.87rem}"
     "@media (max-width:40rem){body{padding:1.2rem .8rem 3rem}h1{font-size:1.5rem}th,td{padding:.25rem .45rem}}"
     "@media print{body{max-width:none;padding:0;font-size:11px}nav,.files{display:none}tr,figure>.scroll,.beside>div"
@@ -159,47 +161,58 @@ static void write_list(FILE *html, const char *head, const json_t *words)
     fputs("</td></tr>\n", html);
 }
 
+/* The pairs of an object of texts, in a row of their own; size and name of a setting may be any text. */
+static void write_pairs(FILE *html, const char *head, const json_t *first, const json_t *second)
+{
+    const json_t *objects[] = {first, second};
+    const char   *key, *comma = "";
+    json_t       *value;
+
+    if (json_object_size(first) + json_object_size(second) == 0)
+        return;
+    fprintf(html, "<tr><th scope=\"row\">%s</th><td>", head);
+    for (size_t i = 0; i < COUNT_OF(objects); i++) {
+        json_object_foreach((json_t *)objects[i], key, value) {
+            fputs(comma, html);
+            fputs("<span class=\"pair\">", html);
+            text(html, key);
+            fputs("=<em>", html);
+            text(html, json_string_value(value) ? json_string_value(value) : "");
+            fputs("</em></span>", html);
+            comma = ", ";
+        }
+    }
+    fputs("</td></tr>\n", html);
+}
+
+static void write_engine(FILE *html, const json_t *engine)
+{
+    fputs("<details><summary>", html);
+    text(html, text_at(engine, "name"));
+    fputs("</summary><div class=\"scroll\"><table><tbody>\n", html);
+    write_row(html, "Engine", *text_at(engine, "engine") ? text_at(engine, "engine") : text_at(engine, "name"));
+    write_row(html, "What it is", text_at(engine, "summary"));
+    write_row(html, "Version", text_at(engine, "version"));
+    write_row(html, "Licence", text_at(engine, "licence"));
+    write_row(html, "Tier", text_at(engine, "tier"));
+    write_list(html, "Capabilities", json_object_get(engine, "capabilities"));
+    write_pairs(html, "Options", json_object_get(engine, "options"), json_object_get(engine, "sizes"));
+    write_pairs(html, "In effect", json_object_get(engine, "settings"), NULL);
+    fputs("</tbody></table></div></details>\n", html);
+}
+
+/* One fold an engine: its options, and what it made of them. */
 static void write_engines(FILE *html, const json_t *engines)
 {
-    json_t *engine, *capability;
-    size_t  i, c;
+    json_t *engine;
+    size_t  i;
 
-    fputs("<details><summary>Engines and their options</summary><div class=\"scroll\"><table><thead><tr><th scope=\"col\">"
-          "Engine</th><th scope=\"col\">Version</th><th scope=\"col\">Tier</th><th scope=\"col\">Capabilities</th>"
-          "<th scope=\"col\">Options</th></tr></thead><tbody>\n", html);
-    json_array_foreach(engines, i, engine) {
-        const char *key, *comma = "";
-        json_t     *value;
-
-        fputs("<tr><td>", html);
-        text(html, text_at(engine, "name"));
-        if (*text_at(engine, "summary")) {
-            fputs("<br><small>", html);
-            text(html, text_at(engine, "summary"));
-            fputs("</small>", html);
-        }
-        fputs("</td><td>", html);
-        text(html, text_at(engine, "version"));
-        fputs("</td><td>", html);
-        text(html, text_at(engine, "tier"));
-        fputs("</td><td>", html);
-        json_array_foreach(json_object_get(engine, "capabilities"), c, capability) {
-            fputs(c ? ", " : "", html);
-            text(html, json_string_value(capability) ? json_string_value(capability) : "");
-        }
-        fputs("</td><td>", html);
-        for (size_t kind = 0; kind < 2; kind++) {
-            json_object_foreach(json_object_get(engine, kind ? "sizes" : "options"), key, value) {
-                fputs(comma, html);
-                text(html, key);
-                fputs("=", html);
-                text(html, json_string_value(value) ? json_string_value(value) : "");
-                comma = ", ";
-            }
-        }
-        fputs("</td></tr>\n", html);
-    }
-    fputs("</tbody></table></div></details>\n", html);
+    if (json_array_size(engines) == 0)
+        return;
+    fputs("<div class=\"engines\"><span>Engines as they were set up:</span>\n", html);
+    json_array_foreach(engines, i, engine)
+        write_engine(html, engine);
+    fputs("</div>\n", html);
 }
 
 /* Machine and build; an experiment says them again only where they differ from the first one's. */
@@ -556,6 +569,7 @@ static bool write_body(FILE *html, const struct model *model, const struct figur
         fputs("<pre>", html);
         write_command(html, json_object_get(model->crashes[i].root, "command"));
         fputs("</pre>\n", html);
+        write_engine(html, json_object_get(model->crashes[i].root, "engine"));
     }
     fputs("</section>\n", html);
     if (model->experiment_count) {

@@ -8,10 +8,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/random.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
+#include "common/child.h"
 #include "common/clock.h"
 #include "common/fail.h"
 #include "results/facts.h"
@@ -105,10 +108,97 @@ json_t *result_engine(const struct kv_engine *engine, const struct kv_config *co
         if (facts_file_xxh3(plugin ? info.dli_fname : "/proc/self/exe", hash))
             binary = json_string(hash);
     }
-    return json_pack("{s:s, s:s, s:s, s:o, s:o, s:o, s:s, s:o, s:n}", "name", engine->name, "version", engine->version,
-                     "summary", engine->summary, "capabilities", capabilities, "options", options, "sizes", sizes,
-                     "tier", engine->can & KV_DURABLE ? kv_durability_text(config->durability, tier) : "volatile",
-                     "binary_xxh3", binary, "verified");
+    return json_pack("{s:s, s:s, s:s, s:s?, s:o, s:o, s:o, s:n, s:s, s:o, s:n}", "name", engine->name, "version",
+                     engine->version, "summary", engine->summary, "licence", engine->licence, "capabilities", capabilities,
+                     "options", options, "sizes", sizes, "settings", "tier",
+                     engine->can & KV_DURABLE ? kv_durability_text(config->durability, tier) : "volatile", "binary_xxh3",
+                     binary, "verified");
+}
+
+static void add_setting(void *arg, const char *name, const char *value)
+{
+    json_object_set_new(arg, name, text_json(value));
+}
+
+json_t *result_settings(struct kv_store *store)
+{
+    json_t *settings;
+
+    if (!store->engine->settings)
+        return json_null();
+    settings = json_object();
+    kv_settings(store, add_setting, settings);
+    return settings;
+}
+
+void result_publish(const json_t *json, int fd)
+{
+    char  *text = json_dumps(json, JSON_COMPACT | JSON_REAL_PRECISION(17));
+    size_t size = text ? strlen(text) : 0, done = 0;
+
+    if (!text || ftruncate(fd, 0) != 0)
+        goto out;
+    while (done < size) {
+        ssize_t wrote = pwrite(fd, text + done, size - done, (off_t)done);
+
+        if (wrote < 0 && errno != EINTR)
+            break;
+        done += wrote > 0 ? (size_t)wrote : 0;
+    }
+out:
+    free(text);
+}
+
+json_t *result_take(int fd)
+{
+    struct stat status;
+    json_t     *json = NULL;
+    void       *text;
+
+    if (fstat(fd, &status) != 0 || status.st_size == 0)
+        return NULL;
+    text = mmap(NULL, (size_t)status.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
+    if (text == MAP_FAILED)
+        return NULL;
+    json = json_loadb(text, (size_t)status.st_size, 0, NULL);
+    munmap(text, (size_t)status.st_size);
+    return json;
+}
+
+struct telling {
+    const struct kv_engine *engine;
+    const struct kv_config *config;
+    int                     fd;
+};
+
+static int tell_settings(void *arg)
+{
+    struct telling  *telling = arg;
+    struct kv_store *store;
+    json_t          *settings;
+
+    if (kv_open(telling->engine, telling->config, &store) != KV_OK)
+        return 1;
+    settings = result_settings(store);
+    result_publish(settings, telling->fd);
+    json_decref(settings);
+    return kv_close(store) == KV_OK ? 0 : 1;
+}
+
+json_t *result_settings_of(const struct kv_engine *engine, const struct kv_config *config)
+{
+    struct telling telling = {engine, config, -1};
+    json_t        *settings = NULL;
+    pid_t          pid;
+
+    if (engine->settings && (telling.fd = memfd_create("assay-settings", MFD_CLOEXEC)) >= 0 &&
+        (pid = child_start(tell_settings, &telling)) > 0) {
+        child_wait(pid, 60 * NS_PER_S);
+        settings = result_take(telling.fd);
+    }
+    if (telling.fd >= 0)
+        close(telling.fd);
+    return settings ? settings : json_null();
 }
 
 bool result_write(json_t *result, struct outfile *file, bool complete)

@@ -24,9 +24,21 @@ json_t *result_new(const char *kind, int argc, char **argv, const char *dir);
 __attribute__((format(printf, 2, 3)))
 void result_warn(json_t *object, const char *format, ...);
 
-/* An engine as it was opened: name, version, summary, capabilities, options as text, tier ("volatile" for engines
- * without KV_DURABLE), binary_xxh3 (of the file that holds the engine's code), verified null. */
+/* An engine as it is to be opened: name, version, summary, licence, capabilities, options as text, tier ("volatile" for engines
+ * without KV_DURABLE), binary_xxh3 (of the file that holds the engine's code), settings and verified null. */
 json_t *result_engine(const struct kv_engine *engine, const struct kv_config *config);
+
+/* How an open store is really set up, in the engine's own words: {name: text}; null when the engine does not tell.  Goes into
+ * the engine's "settings".  A new reference. */
+json_t *result_settings(struct kv_store *store);
+/* The same of a store that a child process opens at config->dir for this and leaves there; null also when it cannot be opened.
+ * Only while this process has one thread. */
+json_t *result_settings_of(const struct kv_engine *engine, const struct kv_config *config);
+
+/* The JSON as the whole content of a file in memory, from one process to another, at any time again; what cannot be written is cut.
+ * result_take: NULL when there is nothing, or half of something.  A new reference. */
+void    result_publish(const json_t *json, int fd);
+json_t *result_take(int fd);
 
 /* Sets wall_s and complete, then writes the file: sorted keys, full precision, whole or not at all.  Takes the
  * reference.  False with fail_set(). */

@@ -66,6 +66,16 @@ refused an_engine_nearly_right_is_suggested 2 '"memory"' engines memry
 refused a_missing_plugin_is_named 2 ./nosuch.so engines ./nosuch.so
 refused a_plugin_that_is_no_library_is_refused 2 Makefile engines ./Makefile
 
+mkdir "$work/plugins" && echo 'libnone-dev none-server' >"$work/plugins/none.missing"
+if [ "$(ASSAY_PLUGINS=$work/plugins "$assay" engines | grep ^none)" = 'none        not built: libnone-dev none-server is missing; make peers' ]; then
+    ok a_plugin_that_is_not_built_has_one_short_line
+else
+    not_ok a_plugin_that_is_not_built_has_one_short_line "$(ASSAY_PLUGINS=$work/plugins "$assay" engines)"
+fi
+ASSAY_PLUGINS=$work/plugins refused a_plugin_that_is_not_built_names_its_package 2 'libnone-dev none-server is missing' engines none
+width=$("$assay" engines | wc -L)
+if [ "$width" -le 100 ]; then ok the_list_of_engines_fits_100_columns; else not_ok the_list_of_engines_fits_100_columns "$width"; fi
+
 works a_value_comes_back '' put --engine $e --dir "$store" 'k\x00ey' 'va\tlue'
 works a_value_is_printed_raw "$(printf 'va\tlue')" get --engine $e --dir "$store" 'k\x00ey'
 works hexadecimal_goes_both_ways 76610a get --engine $e --dir "$store" --hex "$(
@@ -122,7 +132,7 @@ refused dumping_what_is_not_there 2 nosuch dump "$work/nosuch"
 refused dumping_a_directory 2 "$work/letters" dump "$work/letters"
 
 # Every engine that keeps data, against the store of every other.
-engines=$("$assay" engines | awk 'NR > 1 && $2 != "-" { print $1 }')
+engines=$("$assay" engines | awk 'NR > 1 && $NF != "-" && $2 != "not" { print $1 }')
 for a in $engines; do
     "$assay" put --engine "$a" --dir "$work/of-$a" key value || not_ok "$a makes a store"
 done

@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -122,6 +123,71 @@ static void an_unknown_figure_is_null_and_never_zero(void **state)
     json_decref(ratio);
 }
 
+static kv_status open_told(const struct kv_config *config, struct kv_store **out)
+{
+    (void)config;
+    *out = calloc(1, sizeof **out);
+    return *out ? KV_OK : KV_NO_MEMORY;
+}
+
+static kv_status close_told(struct kv_store *store)
+{
+    free(store);
+    return KV_OK;
+}
+
+static void settings_told(struct kv_store *store, kv_setting *setting, void *arg)
+{
+    (void)store;
+    setting(arg, "WAL", "sync=true");
+    setting(arg, "cache", "128M \xff");
+}
+
+static void an_engine_tells_how_it_is_really_set_up(void **state)
+{
+    struct kv_engine engine = *kv_engines[0];
+    struct kv_config config;
+    json_t          *settings, *told;
+
+    (void)state;
+    engine.options = NULL;
+    kv_config_init(&engine, &config);
+    engine.open     = open_told;
+    engine.close    = close_told;
+    engine.settings = settings_told;
+    engine.licence  = "BSD-3-Clause";
+    settings        = result_settings_of(&engine, &config);
+    assert_int_equal(json_object_size(settings), 2);
+    assert_string_equal(json_string_value(json_object_get(settings, "WAL")), "sync=true");
+    assert_string_equal(json_string_value(json_object_get(settings, "cache")), "(not UTF-8)");
+    json_decref(settings);
+    told = result_engine(&engine, &config);
+    assert_string_equal(json_string_value(json_object_get(told, "licence")), "BSD-3-Clause");
+    assert_true(json_is_null(json_object_get(told, "settings")));
+    json_decref(told);
+    engine.settings = NULL;
+    settings        = result_settings_of(&engine, &config);
+    assert_true(json_is_null(settings));
+    json_decref(settings);
+}
+
+static void a_shorter_text_leaves_nothing_of_the_longer_one_before(void **state)
+{
+    int     fd = memfd_create("t_results", 0);
+    json_t *longer = json_pack("[s, s, s]", "one", "two", "three"), *shorter = json_pack("[f]", 0.1), *back;
+
+    (void)state;
+    assert_null(result_take(fd));
+    result_publish(longer, fd);
+    result_publish(shorter, fd);
+    back = result_take(fd);
+    assert_true(json_equal(back, shorter));
+    json_decref(longer);
+    json_decref(shorter);
+    json_decref(back);
+    close(fd);
+}
+
 static void an_engine_tells_every_option_and_its_tier(void **state)
 {
     for (size_t i = 0; kv_engines[i]; i++) {
@@ -152,6 +218,8 @@ int main(void)
         cmocka_unit_test(a_file_of_another_schema_or_kind_is_refused),
         cmocka_unit_test(an_unknown_figure_is_null_and_never_zero),
         cmocka_unit_test(an_engine_tells_every_option_and_its_tier),
+        cmocka_unit_test(an_engine_tells_how_it_is_really_set_up),
+        cmocka_unit_test(a_shorter_text_leaves_nothing_of_the_longer_one_before),
     };
 
     return cmocka_run_group_tests(tests, make_dir, remove_dir);
