@@ -75,6 +75,7 @@ static const int watched[] = {
     SYS_unlink, SYS_unlinkat, SYS_link, SYS_linkat, SYS_symlink, SYS_symlinkat, SYS_mkdir, SYS_mkdirat, SYS_rmdir,
     SYS_fsync, SYS_fdatasync, SYS_sync, SYS_syncfs, SYS_sync_file_range, SYS_msync,
     SYS_copy_file_range, SYS_sendfile, SYS_splice, SYS_io_uring_setup, SYS_io_setup,
+    SYS_remap_file_pages,
 };
 #define WATCHED (sizeof watched / sizeof *watched)
 
@@ -140,6 +141,11 @@ bool guard_start(void)
     code[n++] = (struct sock_filter)LOAD(ARG(3));
     code[n++] = (struct sock_filter)HAS(MAP_SHARED, 0, 2);
     code[n++] = (struct sock_filter)HAS(MAP_ANONYMOUS, 1, 0);
+    code[n++] = (struct sock_filter)TRAP;
+    code[n++] = (struct sock_filter)PASS;
+    code[n++] = (struct sock_filter)IS(SYS_madvise, 0, 4);
+    code[n++] = (struct sock_filter)LOAD(ARG(2));
+    code[n++] = (struct sock_filter)IS(MADV_REMOVE, 0, 1);
     code[n++] = (struct sock_filter)TRAP;
     code[n++] = (struct sock_filter)PASS;
     code[n++] = (struct sock_filter)IS(SYS_open, 0, 4);

@@ -94,9 +94,11 @@ HIDDEN void object_hide(uint32_t file); /* its inode number may be used again fr
 
 /* ---- look.c: stores into mappings.  Under the lock. ---- */
 
-HIDDEN void look_map(uint32_t file, long fd, uint64_t address, uint64_t bytes, uint64_t offset);
+HIDDEN void look_map(uint32_t file, long fd, uint64_t address, uint64_t bytes, uint64_t offset, bool writable);
 HIDDEN void look_unmap(uint64_t address, uint64_t bytes);
+HIDDEN void look_before_move(uint64_t address); /* a part of the mapping may go */
 HIDDEN void look_moved(uint64_t from, uint64_t from_bytes, uint64_t to, uint64_t to_bytes);
+HIDDEN void look_before_fork(void);
 HIDDEN void look_forked(void); /* in the new process */
 HIDDEN bool look_any(void);
 /* Records what was stored since the last look. */
@@ -108,6 +110,15 @@ HIDDEN void look_each(uint64_t address, uint64_t bytes, void (*each)(void *arg, 
 /* The trace has learnt these changes another way. */
 HIDDEN void look_wrote(uint32_t file, uint64_t offset, const void *data, uint64_t bytes); /* NULL data: zeros */
 HIDDEN void look_truncated(uint32_t file, uint64_t bytes);
+
+/* ---- watch.c: which pages of a mapping were stored to.  Under the lock. ---- */
+
+HIDDEN bool watch_begin(uint64_t address, uint64_t bytes); /* also after a move; false: it cannot be told */
+/* Sets stored[i] for each page that may have been stored to since the last question; the first time for every page.  Whoever
+ * reads the pages after that has all stores but those that the next answer tells.  False: it cannot be told. */
+HIDDEN bool watch_ask(uint64_t address, uint64_t bytes, unsigned char *stored);
+HIDDEN void watch_no_more(void); /* from now on it cannot be told */
+HIDDEN void watch_forked(void); /* in the new process */
 
 /* ---- record.c: writing records.  Under the lock; nothing is done but in MODE_AWAKE with records wanted. ---- */
 

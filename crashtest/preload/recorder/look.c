@@ -1,8 +1,9 @@
 /*
  * look.c -- stores into shared mappings, which no call announces.
  *
- * A file with a shared writable mapping has a shadow: the file as the trace has it.  A look compares the two and
- * records the difference, page by page, as writes that were "seen at this point".  Looks come at the entry of each
+ * A file with a shared writable mapping has a shadow: the file as the trace has it.  A look compares the two, where the
+ * kernel says that something may have been stored (watch.c) or everywhere, and records the difference, page by page, as
+ * writes that were "seen at this point".  Looks come at the entry of each
  * sync of the file (what was stored before is certainly there), before it is truncated or unmapped, at the end, and at
  * marks when asked for.  A store that no later look saw is as if it had never reached the disk, which a crash may do to
  * it anyway.
@@ -28,6 +29,7 @@
 static struct mapping {
     uint64_t address, bytes, offset;
     uint32_t file; /* 0: free */
+    bool     writable;
 } mappings[MAPPINGS_MAX];
 static int  used;   /* above it all are free */
 static int  active;
@@ -38,6 +40,7 @@ static struct shadow {
     int            peek_fd;
     unsigned char *bytes; /* the file as the trace has it */
     uint64_t       size;
+    bool           watched; /* the kernel tells which pages of its mappings were stored to */
 } shadows[SHADOWS_MAX];
 
 static unsigned char page_buffer[16 * PAGE];
@@ -106,12 +109,75 @@ static void compare(struct shadow *shadow, uint64_t offset, const unsigned char 
     }
 }
 
+/* A run of bytes of the file. */
+static void compare_run(struct shadow *shadow, uint64_t at, uint64_t end, bool record)
+{
+    while (at < end) {
+        long bytes = RAW(pread64, shadow->peek_fd, page_buffer, sizeof page_buffer < end - at ? sizeof page_buffer : end - at, at);
+
+        if (bytes <= 0)
+            return;
+        for (long i = 0; i < bytes; i += PAGE)
+            compare(shadow, at + (uint64_t)i, page_buffer + i, bytes - i < (long)PAGE ? (uint64_t)(bytes - i) : PAGE, record);
+        at += (uint64_t)bytes;
+    }
+}
+
+static unsigned char *stored; /* a byte for each page of the file at hand; zeros in between */
+static uint64_t       stored_room;
+
+static bool stored_grow(uint64_t pages)
+{
+    long memory;
+
+    if (pages <= stored_room)
+        return true;
+    if (stored)
+        RAW(munmap, stored, stored_room);
+    stored_room = (2 * pages + PAGE - 1) & ~(uint64_t)(PAGE - 1);
+    memory = RAW(mmap, 0, stored_room, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    stored = memory < 0 && memory > -PAGE ? NULL : (unsigned char *)memory;
+    stored_room = stored ? stored_room : 0;
+    return stored != NULL;
+}
+
+/* False, with nothing compared, when it cannot be told which pages those are. */
+static bool scan_stored(struct shadow *shadow, uint64_t size)
+{
+    uint64_t pages = (size + PAGE - 1) / PAGE;
+    bool     good = stored_grow(pages);
+
+    for (int i = 0; i < used && good; i++) {
+        const struct mapping *mapping = &mappings[i];
+
+        if (mapping->file != shadow->file || !mapping->writable || mapping->offset >= size)
+            continue;
+        good = watch_ask(mapping->address, mapping->bytes < size - mapping->offset ? mapping->bytes : size - mapping->offset,
+                         stored + mapping->offset / PAGE);
+    }
+    for (uint64_t page = 0, run = 0; page < pages && stored; page += run + !run) {
+        const unsigned char *first = memchr(stored + page, 1, pages - page);
+
+        if (!first)
+            break;
+        page = (uint64_t)(first - stored);
+        for (run = 0; page + run < pages && stored[page + run]; run++)
+            stored[page + run] = 0;
+        if (good)
+            compare_run(shadow, page * PAGE, (page + run) * PAGE < size ? (page + run) * PAGE : size, true);
+    }
+    return good;
+}
+
 static void scan(struct shadow *shadow, bool record)
 {
     uint64_t size = file_bytes(shadow), at = 0;
 
     if (!shadow_grow(shadow, size))
         return;
+    if (record && shadow->watched && scan_stored(shadow, size))
+        return;
+    shadow->watched = shadow->watched && !record;
     while (at < size) {
         /* Holes hold no stores, and reading them through the mapping would fill them. */
         long data = RAW(lseek, shadow->peek_fd, at, SEEK_DATA);
@@ -119,15 +185,9 @@ static void scan(struct shadow *shadow, bool record)
 
         if (data < 0)
             break;
-        for (at = (uint64_t)data & ~(uint64_t)(PAGE - 1); at < size && at < (uint64_t)hole;) {
-            long bytes = RAW(pread64, shadow->peek_fd, page_buffer, sizeof page_buffer, at);
-
-            if (bytes <= 0)
-                return;
-            for (long i = 0; i < bytes; i += PAGE)
-                compare(shadow, at + (uint64_t)i, page_buffer + i, bytes - i < (long)PAGE ? (uint64_t)(bytes - i) : PAGE, record);
-            at += (uint64_t)bytes;
-        }
+        at = (uint64_t)data & ~(uint64_t)(PAGE - 1);
+        compare_run(shadow, at, (uint64_t)hole < size ? (uint64_t)hole : size, record);
+        at = (uint64_t)hole;
     }
 }
 
@@ -150,13 +210,13 @@ void look_at_all(void)
             look_at(shadows[i].file);
 }
 
-void look_map(uint32_t file, long fd, uint64_t address, uint64_t bytes, uint64_t offset)
+void look_map(uint32_t file, long fd, uint64_t address, uint64_t bytes, uint64_t offset, bool writable)
 {
     struct object *object = object_of(file);
     struct shadow *shadow = shadow_of(file);
     int            slot = 0;
 
-    if (object->mappings > 0 && object->mapper != process_id()) {
+    if (writable && object->mappings > 0 && object->mapper != process_id()) {
         record_unsupported("a file that is mapped in two processes");
         return;
     }
@@ -170,12 +230,16 @@ void look_map(uint32_t file, long fd, uint64_t address, uint64_t bytes, uint64_t
     }
     if (slot == used)
         used++;
-    mappings[slot] = (struct mapping){address, bytes, offset, file};
+    mappings[slot] = (struct mapping){address, bytes, offset, file, writable};
     __atomic_fetch_add(&active, 1, __ATOMIC_RELAXED);
-    object->mapper = process_id();
-    if (object->mappings++ > 0)
+    if (!writable)
         return;
-    *shadow = (struct shadow){.file = file, .peek_fd = -1};
+    object->mapper = process_id();
+    if (object->mappings++ > 0) {
+        shadow->watched = shadow->watched && watch_begin(address, bytes);
+        return;
+    }
+    *shadow = (struct shadow){.file = file, .peek_fd = -1, .watched = watch_begin(address, bytes)};
 
     char path[32]; /* a descriptor of our own: the program may close its one, and its offset is not ours to move */
     long own;
@@ -193,6 +257,14 @@ void look_map(uint32_t file, long fd, uint64_t address, uint64_t bytes, uint64_t
         record_unsupported("a mapping that cannot be read");
     else
         scan(shadow, false); /* so far every byte came by a call, and is recorded */
+}
+
+/* Whatever the new process stores, as long as it lives, is not told by the pages of this one. */
+void look_before_fork(void)
+{
+    for (int i = 0; i < SHADOWS_MAX; i++)
+        if (shadows[i].file)
+            watch_no_more();
 }
 
 /* The stores of the new process are seen by the looks of its parent, which has the mapping too. */
@@ -215,6 +287,8 @@ static void forget(struct mapping *mapping)
 
     mapping->file = 0;
     __atomic_fetch_sub(&active, 1, __ATOMIC_RELAXED);
+    if (!mapping->writable)
+        return;
     if (!shadow || --object->mappings > 0) /* no shadow: it was mapped by the process that forked this one */
         return;
     RAW(close, shadow->peek_fd);
@@ -249,18 +323,29 @@ void look_unmap(uint64_t address, uint64_t bytes)
                 uint32_t file = mapping->file;
                 uint64_t offset = mapping->offset + (end - mapping->address);
 
-                look_map(file, shadow_of(file) ? shadow_of(file)->peek_fd : -1, end, behind, offset);
+                look_map(file, shadow_of(file) ? shadow_of(file)->peek_fd : -1, end, behind, offset, mapping->writable);
             }
         }
     }
+}
+
+void look_before_move(uint64_t address)
+{
+    for (int i = 0; i < used; i++)
+        if (mappings[i].file && mappings[i].address == address && shadow_of(mappings[i].file))
+            look_at(mappings[i].file);
 }
 
 void look_moved(uint64_t from, uint64_t from_bytes, uint64_t to, uint64_t to_bytes)
 {
     for (int i = 0; i < used; i++) {
         if (mappings[i].file && mappings[i].address == from && mappings[i].bytes <= from_bytes + PAGE) {
+            struct shadow *shadow = mappings[i].writable ? shadow_of(mappings[i].file) : NULL;
+
             mappings[i].address = to;
             mappings[i].bytes = to_bytes;
+            if (shadow)
+                shadow->watched = shadow->watched && watch_begin(to, to_bytes);
         }
     }
 }

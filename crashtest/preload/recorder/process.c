@@ -91,8 +91,8 @@ void process_leave(void)
 
 static void before_fork(void)
 {
-    if (process_mode == MODE_AWAKE)
-        process_enter();
+    if (process_mode == MODE_AWAKE && process_enter())
+        look_before_fork();
 }
 
 static void after_fork_parent(void)
@@ -112,6 +112,7 @@ static void after_fork_child(void)
     __atomic_add_fetch(&record_trace()->processes, 1, __ATOMIC_RELAXED);
     record_forked();
     look_forked();
+    watch_forked();
 }
 
 static bool watch_forks(void)

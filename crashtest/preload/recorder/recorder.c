@@ -9,7 +9,7 @@
  *
  * Not modelled, and said so in the trace (record_unsupported): files that enter the directory by rename or link from
  * outside, or that a process makes that is none of this life; files that are mapped in one process and synced in another;
- * fallocate's COLLAPSE and INSERT.  Not seen: MADV_REMOVE, extended attributes,
+ * fallocate's COLLAPSE and INSERT; whiteouts; MADV_REMOVE.  Not seen: sockets and other special files; extended attributes,
  * modes, times and owners, which no content depends on.
  */
 #include <dirent.h>
@@ -591,6 +591,8 @@ static long call_rename(const struct call *call, long from_fd, const char *from_
     replaces = to_path && stat_at(to_fd, to_path, AT_SYMLINK_NOFOLLOW, &there) == 0;
     other = replaces ? object_find(&there) : 0;
     result = pass(call);
+    if (result == 0 && flags & RENAME_WHITEOUT)
+        record_unsupported("a rename that leaves a whiteout");
     if (result == 0 && !(file && file == other)) { /* two names of one file: rename does nothing */
         if (!from.dir || !file) {
             record_unsupported("rename into the directory");
@@ -815,20 +817,51 @@ static long call_msync(const struct call *call)
 
 /* ---- Mappings. ---- */
 
+/* A mapping that is for reading is made of a descriptor for reading: the kernel then refuses to make it writable later, and
+ * nobody has to look for stores. */
+static long map_for_reading(struct call call)
+{
+    char path[32];
+    long own, result;
+
+    snprintf(path, sizeof path, "/proc/self/fd/%d", (int)call.arg[4]);
+    own = RAW(openat, AT_FDCWD, path, O_RDONLY | O_CLOEXEC, 0);
+    if (own < 0)
+        return own;
+    call.arg[4] = own;
+    result = pass(&call);
+    RAW(close, own);
+    return result;
+}
+
 static long call_mmap(const struct call *call)
 {
+    bool     writable = call->arg[2] & PROT_WRITE;
     uint32_t file;
     long     result;
 
     /* MAP_SHARED_VALIDATE has its bit too. */
-    if (!(call->arg[3] & MAP_SHARED) || call->arg[3] & MAP_ANONYMOUS || (flags_of(call->arg[4]) & O_ACCMODE) != O_RDWR ||
-        !(file = enter_with(call->arg[4])))
+    if (!(call->arg[3] & MAP_SHARED) || call->arg[3] & MAP_ANONYMOUS || !record_wanted() || !(file = enter_with(call->arg[4])))
         return pass(call);
-    result = pass(call);
-    if ((unsigned long)result < -4095UL && record_wanted())
-        look_map(file, call->arg[4], (uint64_t)result, (uint64_t)call->arg[1], (uint64_t)call->arg[5]);
+    if (call->arg[3] & MAP_FIXED && look_any())
+        look_unmap((uint64_t)call->arg[0], (uint64_t)call->arg[1]);
+    if (writable || (flags_of(call->arg[4]) & O_ACCMODE) == O_RDONLY)
+        result = pass(call);
+    else
+        result = map_for_reading(*call);
+    if ((unsigned long)result < -4095UL)
+        look_map(file, call->arg[4], (uint64_t)result, (uint64_t)call->arg[1], (uint64_t)call->arg[5], writable);
     leave();
     return result;
+}
+
+static long call_madvise(const struct call *call)
+{
+    if (call->arg[2] == MADV_REMOVE && look_any() && enter()) {
+        record_unsupported("madvise(MADV_REMOVE)");
+        leave();
+    }
+    return pass(call);
 }
 
 static long call_munmap(const struct call *call)
@@ -849,6 +882,7 @@ static long call_mremap(const struct call *call)
 
     if (!look_any() || !enter())
         return pass(call);
+    look_before_move((uint64_t)call->arg[0]);
     result = pass(call);
     if ((unsigned long)result < -4095UL)
         look_moved((uint64_t)call->arg[0], (uint64_t)call->arg[1], (uint64_t)result, (uint64_t)call->arg[2]);
@@ -925,6 +959,9 @@ long recorder_call(const struct call *call)
         return call_munmap(call);
     case SYS_mremap:
         return call_mremap(call);
+    case SYS_madvise:
+        return call_madvise(call);
+    case SYS_remap_file_pages: /* deprecated */
     case SYS_io_uring_setup: case SYS_io_setup: /* engines fall back to calls that can be seen */
         return -ENOSYS;
     default:
@@ -960,6 +997,8 @@ static bool number_tree(long dirfd, uint32_t dir)
                 continue;
             if (stat_at(dirfd, name.name, AT_SYMLINK_NOFOLLOW, &st) != 0)
                 return false;
+            if (!S_ISREG(st.st_mode) && !S_ISDIR(st.st_mode) && !S_ISLNK(st.st_mode))
+                continue;
             file = object_find(&st);
             if (file) { /* a second name of it */
                 object_of(file)->names++;
