@@ -109,15 +109,15 @@ static inline void close_db(struct db *db)
 /* Key number n, of 16 bytes, and the value that goes with it and tells itself. */
 #define PEER_VALUE_MAX 4096
 
-static inline slice peer_key(uint64_t number, char out[16])
+static inline slice peer_key(uint64_t number, char out[32])
 {
-    snprintf(out, 16, "key %011llu", (unsigned long long)number);
+    snprintf(out, 32, "key %011llu", (unsigned long long)number);
     return slice_of(out, 15);
 }
 
 static inline kv_status put_numbered(struct kv_session *session, uint64_t number, uint32_t bytes)
 {
-    char  name[16], value[PEER_VALUE_MAX];
+    char  name[32], value[PEER_VALUE_MAX];
     slice key = peer_key(number, name);
 
     value_make(value, bytes, key, 1, number, 0.5);
@@ -142,7 +142,7 @@ static inline bool judge(void *arg, slice key, slice value)
 
 static inline kv_status get_numbered(struct kv_session *session, uint64_t number, enum value_verdict *out)
 {
-    char           name[16];
+    char           name[32];
     struct verdict verdict = {.key = peer_key(number, name)};
     kv_status      status = kv_get(session, verdict.key, judge, &verdict);
 

@@ -130,7 +130,7 @@ static void a_batch_outgrows(const char *sets)
 {
     struct db        db = open_db(KV_TIER_PROCESS, sets);
     struct kv_write *writes = calloc(2000, sizeof *writes);
-    char             (*names)[16] = calloc(2000, sizeof *names), (*values)[PEER_VALUE_MAX] = calloc(2000, sizeof *values);
+    char             (*names)[32] = calloc(2000, sizeof *names), (*values)[PEER_VALUE_MAX] = calloc(2000, sizeof *values);
 
     for (uint64_t i = 0; i < 2000; i++) {
         writes[i] = (struct kv_write){.kind = KV_PUT, .key = peer_key(i, names[i])};
@@ -299,7 +299,7 @@ TEST(a_page_that_is_none_is_corrupt)
 /* LMDB has no checksums, as the banner of its plug-in says; the harness's values tell. */
 TEST(a_flipped_byte_within_a_value_is_told_by_the_value)
 {
-    char               name[16], value[100];
+    char               name[32], value[100];
     slice              key = peer_key(7, name);
     off_t              at;
     enum value_verdict verdict;

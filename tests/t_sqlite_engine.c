@@ -43,7 +43,7 @@ static void *write_share(void *arg)
         return NULL;
     for (uint64_t i = 0; i < ROUNDS && worker->status == KV_OK; i++) {
         uint64_t  number = i * WRITERS + worker->number;
-        char      name[16], bytes[200];
+        char      name[32], bytes[200];
         slice     key = peer_key(number, name), value = slice_of(bytes, sizeof bytes);
         kv_status status;
 
@@ -150,7 +150,7 @@ TEST(a_page_size_that_sqlite_would_ignore_is_refused)
 static bool in_order(void *arg, slice key, slice value)
 {
     uint64_t *next = arg;
-    char      name[16];
+    char      name[32];
 
     (void)value;
     *next = slice_equal(key, peer_key(*next, name)) ? *next + 1 : UINT64_MAX / 2;
@@ -246,7 +246,7 @@ TEST(a_file_that_was_cut_short_is_corrupt)
 /* The pages of the tree have no checksums, as the banner of the plug-in says; the harness's values tell. */
 TEST(a_flipped_byte_within_a_value_is_told_by_the_value)
 {
-    char               name[16], value[100];
+    char               name[32], value[100];
     slice              key = peer_key(7, name);
     off_t              at;
     enum value_verdict verdict;
@@ -285,7 +285,7 @@ static void copy_file(const char *from_dir, const char *to_dir, const char *name
 TEST(a_log_ends_at_its_first_damaged_frame)
 {
     struct db          db = open_db(KV_TIER_PROCESS, "");
-    char               copy[300], name[16], value[100];
+    char               copy[300], name[32], value[100];
     slice              key = peer_key(60, name);
     uint64_t           there = 0;
     enum value_verdict verdict;
