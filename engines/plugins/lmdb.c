@@ -88,7 +88,8 @@ struct lmdb_store {
     MDB_dbi              dbi;
     unsigned             env_flags, readers;
     uint64_t             map_bytes;      /* changed with all locks held */
-    uint64_t             reserved_bytes; /* blocks are there up to here; inside a write transaction */
+    uint64_t             reserved_bytes; /* blocks are there up to here; inside a write transaction, and atomic for tools
+                                         * that do not see LMDB's lock */
     struct ticker       *ticker;
     bool                 failed;         /* atomic: no more writes */
     pthread_mutex_t      sentence_lock;
@@ -265,7 +266,7 @@ static kv_status sync_length(struct lmdb_store *store)
 {
     mdb_filehandle_t fd;
 
-    store->reserved_bytes = 0;
+    __atomic_store_n(&store->reserved_bytes, 0, __ATOMIC_RELAXED);
     if (!(store->env_flags & MDB_WRITEMAP) || !syncs(store))
         return KV_OK;
     mdb_env_get_fd(store->env, &fd);
@@ -522,7 +523,7 @@ static kv_status reserve(struct lmdb_store *store, const struct change *change, 
     bool        keep_size = !(store->env_flags & MDB_WRITEMAP);
     MDB_envinfo info;
     MDB_stat    stat;
-    uint64_t    needed, wanted;
+    uint64_t    reserved = __atomic_load_n(&store->reserved_bytes, __ATOMIC_RELAXED), needed, wanted;
     int         code;
 
     mdb_env_info(store->env, &info);
@@ -530,14 +531,14 @@ static kv_status reserve(struct lmdb_store *store, const struct change *change, 
     needed = (info.me_last_pgno + 1 + pages_for(change, &stat, modified_bytes)) * stat.ms_psize;
     if (needed > store->map_bytes)
         needed = store->map_bytes; /* what is behind is MDB_MAP_FULL */
-    if (needed <= store->reserved_bytes)
+    if (needed <= reserved)
         return KV_OK;
     wanted = needed + RESERVE_BYTES < store->map_bytes ? needed + RESERVE_BYTES : store->map_bytes;
-    code = allocate(store->env, store->reserved_bytes, wanted, keep_size);
+    code = allocate(store->env, reserved, wanted, keep_size);
     if (code == ENOSPC && needed < wanted)
-        code = allocate(store->env, store->reserved_bytes, wanted = needed, keep_size);
+        code = allocate(store->env, reserved, wanted = needed, keep_size);
     if (code == 0)
-        store->reserved_bytes = wanted;
+        __atomic_store_n(&store->reserved_bytes, wanted, __ATOMIC_RELAXED);
     return translate(store, code, "reserve blocks");
 }
 
