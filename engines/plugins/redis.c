@@ -24,6 +24,10 @@
  *   sync      (process, ordered, interval) CONFIG SET appendfsync always, a write of one key of database 1, which makes Redis
  *             fdatasync the AOF and so everything before, and back.  A failing fsync ends the server, by its own rule: KV_IO.
  *             What was found at open is synced file by file before it is served.
+ *   cut       Redis 7.0 forgets that a command which it cuts off was inside of a transaction: MULTI stays without its EXEC, and what
+ *             is written from then on is lost at the start after the next, acknowledged and synced or not (valkey-io/valkey#4342;
+ *             our crash runs found it in every tier with a log).  A second load of the same file does see the open MULTI and cuts it
+ *             off.  So the server is stopped and started anew until loading cut nothing.  redis.reload_cut=false leaves it at one.
  * Loss        The AOF has no checksums.  Where a file system leaves zeros or older bytes in a tail that was not synced, instead of a
  *             shorter file, Redis refuses to load it ("Bad file format", mended by redis-check-aof --fix) or, inside of a long
  *             value, does not notice.  "The durability of the append only file" and "What should I do if my AOF gets corrupted?"
@@ -108,7 +112,7 @@
 
 enum option_row {
     OPTION_SERVER, OPTION_CONFIGURE, OPTION_FOUND, OPTION_TIMEOUT, OPTION_PIPELINE, OPTION_BINARY, OPTION_MAXMEMORY,
-    OPTION_IO_THREADS, OPTION_REWRITE_PERCENTAGE, OPTION_REWRITE_MIN, OPTION_RDB_PREAMBLE, OPTION_RDB_COMPRESSION
+    OPTION_IO_THREADS, OPTION_REWRITE_PERCENTAGE, OPTION_REWRITE_MIN, OPTION_RDB_PREAMBLE, OPTION_RDB_COMPRESSION, OPTION_RELOAD_CUT
 };
 enum { FOUND_REFUSE, FOUND_KEEP, FOUND_FLUSH };
 
@@ -1492,7 +1496,7 @@ static kv_status redis_scan(struct kv_session *base, slice first, kv_visit *visi
 
 /* ---- Figures and settings. ---- */
 
-static uint64_t folder_bytes(const char *path)
+static uint64_t folder_bytes(const char *path, bool allocated)
 {
     DIR           *folder = opendir(path);
     struct dirent *entry;
@@ -1501,7 +1505,7 @@ static uint64_t folder_bytes(const char *path)
 
     while (folder && (entry = readdir(folder)))
         if (fstatat(dirfd(folder), entry->d_name, &about, AT_SYMLINK_NOFOLLOW) == 0 && S_ISREG(about.st_mode))
-            bytes += (uint64_t)about.st_blocks * 512;
+            bytes += allocated ? (uint64_t)about.st_blocks * 512 : (uint64_t)about.st_size;
     if (folder)
         closedir(folder);
     return bytes;
@@ -1546,7 +1550,7 @@ static void redis_stats(struct kv_store *base, kv_figure *figure, void *arg)
     figure(arg, "memory_bytes", memory);
     snprintf(path, sizeof path, "%s/" AOF_DIR, store->data);
     if (!store->named)
-        figure(arg, "disk_bytes", folder_bytes(store->data) + folder_bytes(path));
+        figure(arg, "disk_bytes", folder_bytes(store->data, true) + folder_bytes(path, true));
     figure(arg, "debt_bytes", debt);
     figure(arg, "aof_bytes", log_bytes);
     figure(arg, "merges", rewrites); /* rewrites of the AOF */
@@ -1631,15 +1635,12 @@ static kv_status server_start(struct redis_store *store, char **arguments)
 {
     struct server *server = &store->server;
     struct command ping = COMMAND(false, WORD("PING"));
-    char           path[PATH_BYTES + 32];
     sigset_t       all;
     int            failed;
 
     server->arguments = arguments;
-    snprintf(path, sizeof path, "%s/" LOG, store->data);
-    server->log_fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_APPEND | O_CLOEXEC, 0644);
-    if (server->log_fd < 0)
-        return kv_fail_errno("open %s", path);
+    server->pid = 0;
+    server->ended = false;
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &server->signals);
     failed = pthread_create(&server->keeper, NULL, keep_server, server);
@@ -1706,6 +1707,7 @@ static kv_status server_stop(struct redis_store *store, bool clean)
     pthread_join(server->keeper, NULL);
     if (clean && (!WIFEXITED(server->status) || WEXITSTATUS(server->status) != 0))
         status = server_gone(store, "it ended");
+    link_close(store->control, 0);
     server->started = false;
     return status;
 }
@@ -1768,6 +1770,37 @@ static kv_status sync_found(struct redis_store *store)
     return status == KV_OK ? file_sync_dir(path) : status;
 }
 
+/* What rewrites and dumps that were killed left behind. */
+static kv_status remove_temporaries(struct redis_store *store)
+{
+    DIR           *folder = opendir(store->data);
+    struct dirent *entry;
+    kv_status      status = KV_OK;
+
+    while (folder && status == KV_OK && (entry = readdir(folder)))
+        if (starts_with(entry->d_name, "temp-"))
+            status = file_unlink(store->data, entry->d_name);
+    if (folder)
+        closedir(folder);
+    return status;
+}
+
+/* Starts it, and once more as long as loading cut the AOF: see `cut` in the banner. */
+static kv_status server_load(struct redis_store *store, char **arguments)
+{
+    char path[PATH_BYTES + 32];
+
+    snprintf(path, sizeof path, "%s/" AOF_DIR, store->data);
+    for (;;) {
+        uint64_t before = folder_bytes(path, false);
+
+        TRY(server_start(store, arguments));
+        if (folder_bytes(path, false) >= before || !store->option[OPTION_RELOAD_CUT].u64)
+            return KV_OK;
+        TRY(server_stop(store, true));
+    }
+}
+
 /* The store was of tier none: the server, which has loaded dump.rdb, writes an AOF, whose manifest makes it the one that counts. */
 static kv_status begin_aof(struct redis_store *store)
 {
@@ -1809,7 +1842,7 @@ static kv_status open_private(struct redis_store *store, const char *binary)
 {
     char      maxmemory[24], io_threads[24], percentage[24], min[24];
     bool      had_aof, had_rdb, none = store->tier == KV_TIER_NONE;
-    char      folder[PATH_BYTES + 32];
+    char      folder[PATH_BYTES + 32], path[PATH_BYTES + 32];
     kv_status status;
 
     if ((size_t)snprintf(store->data, sizeof store->data, "%s/" DATA, store->dir.path) >= sizeof store->data)
@@ -1829,6 +1862,11 @@ static kv_status open_private(struct redis_store *store, const char *binary)
         return kv_fail_errno("open %s", store->data);
     snprintf(store->socket, sizeof store->socket, "/proc/self/fd/%d/" SOCKET, store->server.data_fd); /* any path is short enough */
     node_at(store, store->socket, strlen(store->socket), 0);
+    snprintf(path, sizeof path, "%s/" LOG, store->data);
+    store->server.log_fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_APPEND | O_CLOEXEC, 0644);
+    if (store->server.log_fd < 0)
+        return kv_fail_errno("open %s", path);
+    TRY(remove_temporaries(store));
     had_aof = exists(store, MANIFEST);
     had_rdb = exists(store, RDB);
     if (had_aof && store->tier >= KV_TIER_ORDERED)
@@ -1851,7 +1889,7 @@ static kv_status open_private(struct redis_store *store, const char *binary)
         (char *)"--appendfsync", (char *)(store->tier == KV_TIER_COMMIT ? "always" : "no"),
         (char *)"--appendonly", (char *)(had_aof || (!none && !had_rdb) ? "yes" : "no"), NULL,
     };
-    status = server_start(store, arguments);
+    status = server_load(store, arguments);
     store->server.arguments = NULL;
     TRY(status);
     if (none && had_aof)
@@ -2167,6 +2205,8 @@ static const struct kv_option redis_options[] = {
                             "64K"},
     [OPTION_RDB_PREAMBLE] = {"rdb_preamble", KV_BOOL, "true", 0, 0, "private: a rewritten AOF begins with a dump, not with commands"},
     [OPTION_RDB_COMPRESSION] = {"rdb_compression", KV_BOOL, "true", 0, 0, "private: LZF for the strings of a dump"},
+    [OPTION_RELOAD_CUT] = {"reload_cut", KV_BOOL, "true", 0, 0, "private: load once more when loading cut the AOF; false: as Redis does, "
+                           "which may lose later writes"},
     {0},
 };
 
