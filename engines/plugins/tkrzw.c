@@ -4,13 +4,15 @@
  * Quotations are from index.xhtml of Debian's tkrzw-doc, which is https://dbmx.net/tkrzw/ of this version.
  *
  * Files       STORE, LOCK: see base/storedir.h.  hash.tkh or tree.tkt: one file, in a shared mapping.  tkrzw-tiny keeps nothing.
- * Durability  "Settings for Higher Durability": appending update mode, restore mode RESTORE_SYNC (with NO_SHORTCUTS and WITH_HARDSYNC),
- *             and Synchronize after what must last; then a crash rolls back to that Synchronize.
+ * Durability  "Settings for Higher Durability": appending update mode, Synchronize after what must last, and restoration to the last
+ *             Synchronize.
  *               none      no Synchronize but those of kv_sync, and they are hard.
  *               process   Synchronize(hard=false) before each acknowledgement: "it can tolerate only process crashes".
  *               commit    Synchronize(hard=true), one for all writers that wait.
  *             ordered and interval are refused: a soft Synchronize writes metadata that says how far the file is good, and nothing
  *             orders it behind the data on its way to the disk.
+ *             The restoration that comes with an open syncs nothing, and a kill in its middle leaves a tree that does not open again
+ *             ("bad magic data").  So it is done here, by RestoreDatabase into a file beside, which is synced and renamed.
  *             With the default restore mode and without Synchronize "there is no guarantee about which records, or even how many
  *             records, can be recovered", so that is no tier.
  * Batch       ProcessMulti; Synchronize waits for it, and nothing but a Synchronize is restored: all or nothing.
@@ -21,10 +23,12 @@
  * Limits      The hash table does not grow by itself, and the appending mode gives back no space: compact (Rebuild) does both.
  * Not done    Snapshots; a scan of an unordered engine (ProcessEach) goes through all records also after the visitor has stopped it.
  */
+#include <dirent.h>
 #include <fcntl.h>
 #include <inttypes.h>
 #include <pthread.h>
 #include <tkrzw_langc.h>
+#include <unistd.h>
 
 #include "engines/base/room.h"
 #include "engines/base/storedir.h"
@@ -51,6 +55,7 @@
 #endif
 
 #define SETUP_BYTES_MAX 640
+#define PATH_BYTES_MAX  4096
 #define RESERVE_BYTES   (UINT64_C(1) << 20)
 
 /* Rows of the table of options. */
@@ -211,7 +216,7 @@ static void make_setup(const struct kv_config *config, char out[SETUP_BYTES_MAX]
 
 #ifndef IN_MEMORY
     size += snprintf(out + size, (size_t)(SETUP_BYTES_MAX - size),
-                     ",update_mode=UPDATE_APPENDING,restore_mode=RESTORE_SYNC:RESTORE_NO_SHORTCUTS:RESTORE_WITH_HARDSYNC"
+                     ",update_mode=UPDATE_APPENDING,restore_mode=RESTORE_SYNC:RESTORE_NO_SHORTCUTS"
                      ",offset_width=%" PRIu64 ",align_pow=%" PRIu64 ",record_crc_mode=%s,record_comp_mode=%s,file=%s,no_wait=true",
                      option[OPTION_OFFSET_WIDTH].u64, option[OPTION_ALIGN_POW].u64, crc_names[option[OPTION_CRC].u64],
                      compression_names[option[OPTION_COMPRESSION].u64], file_names[option[OPTION_FILE].u64]);
@@ -241,35 +246,72 @@ static kv_status tkrzw_close(struct kv_store *base)
 }
 
 #ifndef IN_MEMORY
-/* A file that was not closed is restored into a new one, by way of temporary ones.  Byte 15 of a file says whether it was closed. */
-static kv_status make_room(struct tkrzw_store *store)
+/* Whatever a crash left of a making, a restoration or a rebuilding: the library finds its own temporary files in the way. */
+static kv_status remove_leftovers(const char *dir)
+{
+    DIR      *entries = opendir(dir);
+    kv_status status = KV_OK;
+
+    if (!entries)
+        return kv_fail_errno("open %s", dir);
+    for (struct dirent *entry; status == KV_OK && (entry = readdir(entries));)
+        if (strncmp(entry->d_name, FILE_NAME ".", sizeof FILE_NAME) == 0)
+            status = file_unlink(dir, entry->d_name);
+    closedir(entries);
+    return status;
+}
+
+/* What was made beside the file takes its place, whole and durable. */
+static kv_status put_in_place(struct tkrzw_store *store)
 {
     struct file file;
-    uint64_t    bytes = 0;
-    char        head[16];
-    size_t      got = 0;
     kv_status   status;
 
-    if (store->dir.created)
-        return room_admit(&store->room, 1 << 20);
-    TRY(file_open(&file, store->dir.path, FILE_NAME, O_RDONLY | O_CREAT));
-    status = file_size(&file, &bytes);
-    if (status == KV_OK)
-        status = file_read_at(&file, head, sizeof head, 0, &got);
+    TRY(file_open(&file, store->dir.path, FILE_NAME ".new", O_RDWR));
+    status = file_sync(&file);
     file_close(&file);
-    if (status == KV_OK && got == sizeof head && !(head[15] & 1))
-        status = room_admit(&store->room, 2 * bytes);
-    return status;
+    TRY(status);
+    TRY(file_rename(store->dir.path, FILE_NAME ".new", FILE_NAME));
+    return file_sync_dir(store->dir.path);
+}
+
+static kv_status create(struct tkrzw_store *store, const char *beside)
+{
+    TkrzwDBM *dbm;
+
+    TRY(room_admit(&store->room, RESERVE_BYTES));
+    dbm = tkrzw_dbm_open(beside, true, store->setup);
+    return dbm && tkrzw_dbm_close(dbm) ? put_in_place(store) : explain("Open");
+}
+
+/* Back to the last Synchronize, if the file was not closed. */
+static kv_status restore(struct tkrzw_store *store, const char *path, const char *beside)
+{
+    TkrzwDBM *dbm = tkrzw_dbm_open(path, false, "dbm=" CLASS ",restore_mode=RESTORE_READ_ONLY");
+    int64_t   bytes;
+    bool      healthy;
+
+    if (!dbm)
+        return explain("Open");
+    healthy = tkrzw_dbm_is_healthy(dbm);
+    bytes = tkrzw_dbm_get_file_size(dbm);
+    if (!tkrzw_dbm_close(dbm))
+        return explain("Close");
+    if (healthy)
+        return KV_OK;
+    TRY(room_admit(&store->room, 2 * (uint64_t)bytes));
+    return tkrzw_dbm_restore_database(path, beside, CLASS, 0) ? put_in_place(store) : explain("RestoreDatabase");
 }
 #endif
 
 static kv_status open_dbm(struct tkrzw_store *store, const struct kv_config *config)
 {
-    char path[4096] = "";
+    char path[PATH_BYTES_MAX] = "";
 
     make_setup(config, store->setup);
 #ifndef IN_MEMORY
     static const struct storedir_kind kind = {.engine = PEER, .format = 1};
+    char                              beside[PATH_BYTES_MAX + 8];
 
     TRY(storedir_open(&store->dir, config->dir, &kind));
     if ((size_t)snprintf(path, sizeof path, "%s/" FILE_NAME, config->dir) >= sizeof path)
@@ -280,18 +322,13 @@ static kv_status open_dbm(struct tkrzw_store *store, const struct kv_config *con
     if (store->tier == KV_TIER_NONE)
         store->room.cached_bytes_max = 2 * kv_cache_bytes(config);
 #endif
-    TRY(make_room(store));
+    snprintf(beside, sizeof beside, "%s.new", path);
+    TRY(remove_leftovers(config->dir));
+    TRY(access(path, F_OK) != 0 ? create(store, beside) : restore(store, path, beside));
 #endif
     store->dbm = tkrzw_dbm_open(path, true, store->setup);
     if (!store->dbm)
         return explain("Open");
-#ifndef IN_MEMORY
-    if (store->dir.created) { /* the file and its name, before anything in it is acknowledged */
-        if (!tkrzw_dbm_synchronize(store->dbm, true, NULL, NULL, ""))
-            return explain("Synchronize");
-        TRY(file_sync_dir(config->dir));
-    }
-#endif
     return KV_OK;
 }
 
@@ -513,14 +550,16 @@ static kv_status tkrzw_compact(struct kv_session *session)
     kv_status           status;
 
     TRY(admit(store, (size_t)tkrzw_dbm_get_file_size(store->dbm)));
-    if (!tkrzw_dbm_rebuild(store->dbm, "")) {
-        status = explain("Rebuild");
-        pthread_mutex_lock(&store->lock);
+    pthread_mutex_lock(&store->lock); /* no write into the new file is acknowledged before the name of that file is durable */
+    status = store->failed ? kv_fail(KV_IO, "%s", store->sentence) : KV_OK;
+    if (status == KV_OK && !tkrzw_dbm_rebuild(store->dbm, "sync_hard=true"))
+        status = fail_store(store, explain("Rebuild"));
+    if (status == KV_OK && !tkrzw_dbm_synchronize(store->dbm, true, NULL, NULL, ""))
+        status = fail_store(store, explain("Synchronize"));
+    if (status == KV_OK && (status = file_sync_dir(store->dir.path)) != KV_OK)
         fail_store(store, status);
-        pthread_mutex_unlock(&store->lock);
-        return status;
-    }
-    return tkrzw_sync(session);
+    pthread_mutex_unlock(&store->lock);
+    return status;
 }
 #endif
 
