@@ -16,8 +16,7 @@
  *             blocks, and a process that is killed later in auto transaction mode leaves that list behind, stale: the next open
  *             believes it, and new records overwrite old ones (kchashdb.h, synchronize_impl and open).  With it, a third of
  *             all kills lost or damaged records.
- *             What is found: held against kills at any instruction.  Not held where a kill tears one write(2): the log has no
- *             checksums, a header of which only the magic was written rolls the file back to length 0.
+ *             The log has no checksums: a write(2) to it that were torn within a page would not be noticed.
  * Batch       begin_transaction, end_transaction.  Writes of other threads would become a part of it, so they wait.
  * Defaults    bnum: "suggested is the twice of the total number of records", and linear chaining with it; the map is to be "larger
  *             than the expected size of the database".  Page cache of the tree: kv_cache_bytes.  All else is the library's own.

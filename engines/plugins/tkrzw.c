@@ -21,6 +21,8 @@
  * Full disk   A mapped file with holes ends the process where the disk has no block for it; so writes are admitted by base/room.h, and a
  *             restoration, which copies the file, only where there is room for that.
  * Limits      The hash table does not grow by itself, and the appending mode gives back no space: compact (Rebuild) does both.
+ *             The tree has no compact: between the renaming in its Rebuild and the next Synchronize a crash leaves a file without
+ *             the tree's metadata ("bad magic data").
  * Not done    Snapshots; a scan of an unordered engine (ProcessEach) goes through all records also after the visitor has stopped it.
  */
 #include <dirent.h>
@@ -543,7 +545,7 @@ static kv_status tkrzw_scan(struct kv_session *session, slice first, kv_visit *v
 
 /* The rest. */
 
-#ifndef IN_MEMORY
+#ifdef TKRZW_HASH
 static kv_status tkrzw_compact(struct kv_session *session)
 {
     struct tkrzw_store *store = store_of(session);
@@ -606,13 +608,15 @@ static const struct kv_engine engine = {
     .can             = KV_RETAINS | KV_SESSIONS | KV_MODIFY | KV_BATCH | KV_SCAN | KV_DURABLE | KV_COMPACT,
 #elif defined TKRZW_TREE
     .summary         = "Tkrzw TreeDBM: a B+ tree whose pages are records of a HashDBM, appending update mode",
-    .can             = KV_RETAINS | KV_SESSIONS | KV_MODIFY | KV_BATCH | KV_SCAN | KV_ORDERED | KV_DURABLE | KV_COMPACT,
+    .can             = KV_RETAINS | KV_SESSIONS | KV_MODIFY | KV_BATCH | KV_SCAN | KV_ORDERED | KV_DURABLE,
 #else
     .summary         = "Tkrzw TinyDBM: a hash table in memory; keeps nothing",
     .can             = KV_RETAINS | KV_SESSIONS | KV_MODIFY | KV_BATCH | KV_SCAN,
 #endif
 #ifndef IN_MEMORY
     .tiers           = KV_TIER_BIT(KV_TIER_NONE) | KV_TIER_BIT(KV_TIER_PROCESS) | KV_TIER_BIT(KV_TIER_COMMIT),
+#endif
+#ifdef TKRZW_HASH
     .compact         = tkrzw_compact,
 #endif
     .key_bytes_max   = KV_KEY_BYTES_MAX,
