@@ -119,12 +119,12 @@ for tier in none process none commit; do
 done
 "$assay" scan --engine redis --dir private 2>>log | sort >found
 printf 'commit\tcommit\nkey\tvalue\nnone\tnone\nprocess\tprocess\n' | cmp -s - found || status=1
-[ ! -e private/data/dump.rdb ] && [ -e private/data/appendonlydir/appendonly.aof.manifest ] || status=1
+[ ! -e private/data/dump.rdb ] && [ -e private/data/appendonly.aof.manifest ] || status=1
 ok a_store_changes_between_dump_and_log $status
 
 # A log with something else at its end than a command that was cut: Redis refuses it, and we say why.
 cp -r private damaged
-log_file=$(ls damaged/data/appendonlydir/*.incr.aof | tail -1)
+log_file=$(ls damaged/data/*.incr.aof | tail -1)
 printf 'rubbish\r\n' >>"$log_file"
 "$assay" get --engine redis --dir damaged key >log 2>&1
 [ $? = 1 ] && says 'redis-server (process [0-9]*) exited with 1; its log ends: .*format'

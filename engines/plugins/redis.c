@@ -6,9 +6,11 @@
  *             socket, the multi-part AOF of Redis 7.  Close shuts it down.  It dies with the process that opened the store, also by
  *             SIGKILL (PR_SET_PDEATHSIG; the thread that is its parent lives as long as the store), and inherits the descriptor of
  *             LOCK, so that the store stays locked until the last byte that it wrote is written: the next open waits for that.
- * Files       STORE, LOCK: base/storedir.h.  data/: the server's folder: appendonlydir/ (AOF), dump.rdb (tier none), redis.sock,
- *             redis.log (of the last open).  A manifest in appendonlydir says that the AOF is what counts, else dump.rdb does; a
- *             store that changes between tier none and the others is written anew in the other form at open, then the old removed.
+ * Files       STORE, LOCK: base/storedir.h.  data/: the server's folder: appendonly.aof.* (AOF), dump.rdb (tier none), redis.sock,
+ *             redis.log (of the last open).  appendonly.aof.manifest says that the AOF is what counts, else dump.rdb does; a store
+ *             that changes between tier none and the others is written anew in the other form at open, then the old removed.
+ *             appenddirname is "." and not appendonlydir: Redis renames each new base from one folder into the other and syncs
+ *             only the latter, which POSIX does not promise to keep the rename (crash runs under drop-unsynced lost it).
  * Tiers       (redis.io/docs/management/persistence, and aof.c of 7.0, flushAppendOnlyFile, called from beforeSleep before any
  *             reply of that turn of the event loop is sent; checked with strace)
  *   none      appendonly no, save "".  sync = SAVE: dump.rdb is written, fsynced, renamed, its directory synced.  So what is left
@@ -93,8 +95,8 @@
 
 #define FORMAT        1u
 #define DATA          "data"
-#define AOF_DIR       "appendonlydir"
-#define MANIFEST      AOF_DIR "/appendonly.aof.manifest"
+#define AOF           "appendonly.aof." /* what the names of its files begin with */
+#define MANIFEST      AOF "manifest"
 #define RDB           "dump.rdb"
 #define SOCKET        "redis.sock"
 #define LOG           "redis.log"
@@ -1496,15 +1498,17 @@ static kv_status redis_scan(struct kv_session *base, slice first, kv_visit *visi
 
 /* ---- Figures and settings. ---- */
 
-static uint64_t folder_bytes(const char *path, bool allocated)
+/* Of the files whose names begin so: allocated, or else their sizes. */
+static uint64_t files_bytes(const struct redis_store *store, const char *begin, bool allocated)
 {
-    DIR           *folder = opendir(path);
+    DIR           *folder = opendir(store->data);
     struct dirent *entry;
     struct stat    about;
     uint64_t       bytes = 0;
 
     while (folder && (entry = readdir(folder)))
-        if (fstatat(dirfd(folder), entry->d_name, &about, AT_SYMLINK_NOFOLLOW) == 0 && S_ISREG(about.st_mode))
+        if (starts_with(entry->d_name, begin) && fstatat(dirfd(folder), entry->d_name, &about, AT_SYMLINK_NOFOLLOW) == 0 &&
+            S_ISREG(about.st_mode))
             bytes += allocated ? (uint64_t)about.st_blocks * 512 : (uint64_t)about.st_size;
     if (folder)
         closedir(folder);
@@ -1519,7 +1523,6 @@ static void redis_stats(struct kv_store *base, kv_figure *figure, void *arg)
     size_t              count = masters(store, number);
     uint64_t            keys = 0, memory = 0, rewrites = 0, debt = 0, log_bytes = 0;
     redisReply         *reply;
-    char                path[PATH_BYTES + 32];
     bool                known = true;
 
     pthread_mutex_lock(&store->control_lock);
@@ -1548,9 +1551,8 @@ static void redis_stats(struct kv_store *base, kv_figure *figure, void *arg)
         return;
     figure(arg, "live_keys", keys);
     figure(arg, "memory_bytes", memory);
-    snprintf(path, sizeof path, "%s/" AOF_DIR, store->data);
     if (!store->named)
-        figure(arg, "disk_bytes", folder_bytes(store->data, true) + folder_bytes(path, true));
+        figure(arg, "disk_bytes", files_bytes(store, "", true));
     figure(arg, "debt_bytes", debt);
     figure(arg, "aof_bytes", log_bytes);
     figure(arg, "merges", rewrites); /* rewrites of the AOF */
@@ -1739,46 +1741,35 @@ static bool exists(struct redis_store *store, const char *name)
     return faccessat(store->server.data_fd, name, F_OK, 0) == 0;
 }
 
-static kv_status sync_folder(struct redis_store *store, const char *name)
-{
-    char path[PATH_BYTES + 32];
-
-    snprintf(path, sizeof path, "%s/%s", store->data, name);
-    return file_sync_dir(path);
-}
-
 /* What was found is durable before it is served: a life that was killed may not have synced it. */
 static kv_status sync_found(struct redis_store *store)
 {
-    char           path[PATH_BYTES + 32];
-    DIR           *folder;
+    DIR           *folder = opendir(store->data);
     struct dirent *entry;
     kv_status      status = KV_OK;
 
-    snprintf(path, sizeof path, "%s/" AOF_DIR, store->data);
-    folder = opendir(path);
     while (folder && status == KV_OK && (entry = readdir(folder))) {
         struct file file;
-        if (entry->d_name[0] == '.' || starts_with(entry->d_name, "temp-"))
+        if (!starts_with(entry->d_name, AOF))
             continue;
-        if ((status = file_open(&file, path, entry->d_name, O_RDONLY)) == KV_OK)
+        if ((status = file_open(&file, store->data, entry->d_name, O_RDONLY)) == KV_OK)
             status = file_sync(&file);
         file_close(&file);
     }
     if (folder)
         closedir(folder);
-    return status == KV_OK ? file_sync_dir(path) : status;
+    return status == KV_OK ? file_sync_dir(store->data) : status;
 }
 
-/* What rewrites and dumps that were killed left behind. */
-static kv_status remove_temporaries(struct redis_store *store)
+/* Of the data folder, those whose names begin so. */
+static kv_status remove_files(struct redis_store *store, const char *begin)
 {
     DIR           *folder = opendir(store->data);
     struct dirent *entry;
     kv_status      status = KV_OK;
 
     while (folder && status == KV_OK && (entry = readdir(folder)))
-        if (starts_with(entry->d_name, "temp-"))
+        if (starts_with(entry->d_name, begin))
             status = file_unlink(store->data, entry->d_name);
     if (folder)
         closedir(folder);
@@ -1788,14 +1779,11 @@ static kv_status remove_temporaries(struct redis_store *store)
 /* Starts it, and once more as long as loading cut the AOF: see `cut` in the banner. */
 static kv_status server_load(struct redis_store *store, char **arguments)
 {
-    char path[PATH_BYTES + 32];
-
-    snprintf(path, sizeof path, "%s/" AOF_DIR, store->data);
     for (;;) {
-        uint64_t before = folder_bytes(path, false);
+        uint64_t before = files_bytes(store, AOF, false);
 
         TRY(server_start(store, arguments));
-        if (folder_bytes(path, false) >= before || !store->option[OPTION_RELOAD_CUT].u64)
+        if (files_bytes(store, AOF, false) >= before || !store->option[OPTION_RELOAD_CUT].u64)
             return KV_OK;
         TRY(server_stop(store, true));
     }
@@ -1807,29 +1795,17 @@ static kv_status begin_aof(struct redis_store *store)
     TRY(config_set(store->control, 0, "appendonly", "yes"));
     TRY(wait_for_child(store->control, 0, "aof_last_bgrewrite_status"));
     TRY(file_unlink(store->data, RDB));
-    return sync_folder(store, ".");
+    return file_sync_dir(store->data);
 }
 
 /* The other way round: dump.rdb is whole before the manifest goes. */
 static kv_status end_aof(struct redis_store *store)
 {
-    char           path[PATH_BYTES + 32];
-    DIR           *folder;
-    struct dirent *entry;
-    kv_status      status;
-
     TRY(save(store->control));
     TRY(config_set(store->control, 0, "appendonly", "no"));
-    snprintf(path, sizeof path, "%s/" AOF_DIR, store->data);
     TRY(file_unlink(store->data, MANIFEST));
-    TRY(status = file_sync_dir(path));
-    folder = opendir(path);
-    while (folder && status == KV_OK && (entry = readdir(folder)))
-        if (entry->d_name[0] != '.')
-            status = file_unlink(path, entry->d_name);
-    if (folder)
-        closedir(folder);
-    return status;
+    TRY(file_sync_dir(store->data));
+    return remove_files(store, AOF);
 }
 
 static char *number_text(uint64_t number, char out[24])
@@ -1842,21 +1818,15 @@ static kv_status open_private(struct redis_store *store, const char *binary)
 {
     char      maxmemory[24], io_threads[24], percentage[24], min[24];
     bool      had_aof, had_rdb, none = store->tier == KV_TIER_NONE;
-    char      folder[PATH_BYTES + 32], path[PATH_BYTES + 32];
+    char      path[PATH_BYTES + 32];
     kv_status status;
 
     if ((size_t)snprintf(store->data, sizeof store->data, "%s/" DATA, store->dir.path) >= sizeof store->data)
         return kv_fail(KV_INVALID, "%s is too long a path", store->dir.path);
-    snprintf(folder, sizeof folder, "%s/" AOF_DIR, store->data);
     if (mkdir(store->data, 0755) == 0)
         TRY(file_sync_dir(store->dir.path));
     else if (errno != EEXIST)
         return kv_fail_errno("make directory %s", store->data);
-    /* Redis does not sync the folder above the one of its AOF. */
-    if (mkdir(folder, 0755) == 0)
-        TRY(file_sync_dir(store->data));
-    else if (errno != EEXIST)
-        return kv_fail_errno("make directory %s", folder);
     store->server.data_fd = open(store->data, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (store->server.data_fd < 0)
         return kv_fail_errno("open %s", store->data);
@@ -1866,7 +1836,7 @@ static kv_status open_private(struct redis_store *store, const char *binary)
     store->server.log_fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_APPEND | O_CLOEXEC, 0644);
     if (store->server.log_fd < 0)
         return kv_fail_errno("open %s", path);
-    TRY(remove_temporaries(store));
+    TRY(remove_files(store, "temp-"));
     had_aof = exists(store, MANIFEST);
     had_rdb = exists(store, RDB);
     if (had_aof && store->tier >= KV_TIER_ORDERED)
@@ -1875,7 +1845,7 @@ static kv_status open_private(struct redis_store *store, const char *binary)
     store->server.lock_fd = store->dir.lock.fd;
     char *arguments[] = {
         (char *)"redis-server", (char *)"--port", (char *)"0", (char *)"--unixsocket", (char *)SOCKET, (char *)"--unixsocketperm",
-        (char *)"700", (char *)"--dir", (char *)".", (char *)"--daemonize", (char *)"no", (char *)"--supervised", (char *)"no",
+        (char *)"700", (char *)"--dir", (char *)".", (char *)"--appenddirname", (char *)".", (char *)"--daemonize", (char *)"no", (char *)"--supervised", (char *)"no",
         (char *)"--protected-mode", (char *)"yes", (char *)"--databases", (char *)"2", (char *)"--save", (char *)"",
         (char *)"--dbfilename", (char *)RDB, (char *)"--logfile", (char *)"", (char *)"--maxmemory-policy", (char *)"noeviction",
         (char *)"--maxmemory", number_text(store->option[OPTION_MAXMEMORY].u64, maxmemory),
