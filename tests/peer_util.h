@@ -10,11 +10,14 @@
 
 #include <fcntl.h>
 #include <ftw.h>
+#include <inttypes.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mount.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -162,6 +165,40 @@ static inline void expect_numbered(struct kv_session *session, uint64_t count)
             fail();
         }
     }
+}
+
+/* A file that may not grow: no full disk, but a call that fails.  Then the limit is gone, and the store still refuses. */
+static inline void after_an_io_error_no_more_writes(struct db *db, const char *sets)
+{
+    struct rlimit was, less;
+    uint64_t      count = 0;
+    char          first[FAIL_BYTES_MAX];
+    kv_status     status = KV_OK;
+    void        (*handler)(int) = signal(SIGXFSZ, SIG_IGN);
+
+    for (; count < 50; count++)
+        must(put_numbered(db->session, count, 1000));
+    assert_int_equal(getrlimit(RLIMIT_FSIZE, &was), 0);
+    less = (struct rlimit){3u << 20, was.rlim_max};
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &less), 0);
+    while (count < 5000 && (status = put_numbered(db->session, count, PEER_VALUE_MAX)) == KV_OK)
+        count++;
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &was), 0);
+    signal(SIGXFSZ, handler);
+    assert_int_equal(status, KV_IO);
+    snprintf(first, sizeof first, "%s", fail_text());
+    fail_set("%s", "");
+    assert_int_equal(put_numbered(db->session, 1, 100), KV_IO);
+    assert_string_equal(fail_text(), first);
+    assert_int_equal(kv_sync(db->session), KV_IO);
+    expect_numbered(db->session, count);
+    kv_session_close(db->session);
+    status = kv_close(db->store); /* which may complain once more, or not */
+    *db = open_db(KV_TIER_COMMIT, sets);
+    expect_numbered(db->session, count); /* and whatever the failed one left */
+    must(put_numbered(db->session, count, 100));
+    expect_numbered(db->session, count + 1);
+    close_db(db);
 }
 
 static inline void alter_file(const char *name, off_t at, const void *bytes, size_t size)

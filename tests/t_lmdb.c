@@ -202,6 +202,59 @@ TEST(a_full_disk_is_an_error_with_a_written_map_too)
     close_db(&db);
 }
 
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define SANITIZED true /* has all addresses for itself */
+#else
+#define SANITIZED false
+#endif
+
+static uint64_t pages_mapped(void)
+{
+    FILE    *statm = fopen("/proc/self/statm", "re");
+    uint64_t pages = 0;
+
+    assert_true(statm && fscanf(statm, "%" SCNu64, &pages) == 1);
+    fclose(statm);
+    return pages;
+}
+
+TEST(a_map_that_cannot_grow_changes_nothing)
+{
+    struct db          db;
+    struct kv_session *other;
+    struct rlimit      was, less;
+    uint64_t           count = 0;
+    kv_status          status = KV_OK;
+
+    BODY;
+    if (SANITIZED)
+        skip();
+    db = open_db(KV_TIER_PROCESS, "map_bytes=1M");
+    must(kv_session_open(db.store, &other));
+    assert_int_equal(getrlimit(RLIMIT_AS, &was), 0);
+    less = (struct rlimit){pages_mapped() * 4096 + (256u << 10), was.rlim_max};
+    assert_int_equal(setrlimit(RLIMIT_AS, &less), 0);
+    while (count < 2000 && (status = put_numbered(db.session, count, 2000)) == KV_OK)
+        count++;
+    assert_int_equal(setrlimit(RLIMIT_AS, &was), 0);
+    assert_int_equal(status, KV_NO_MEMORY);
+    expect_numbered(db.session, count);
+    expect_numbered(other, count);
+    for (uint64_t i = count; i < 1000; i++)
+        must(put_numbered(other, i, 2000));
+    expect_numbered(db.session, 1000);
+    kv_session_close(other);
+    close_db(&db);
+}
+
+TEST(after_an_io_error_nothing_is_written_and_all_is_read)
+{
+    struct db db = open_db(KV_TIER_COMMIT, "");
+
+    BODY;
+    after_an_io_error_no_more_writes(&db, "");
+}
+
 TEST(more_sessions_than_readers_are_refused_and_say_which_option)
 {
     struct db          db = open_db(KV_TIER_PROCESS, "readers=3");
@@ -350,6 +403,8 @@ int main(void)
         CASE(a_batch_larger_than_the_map_is_taken_whole),
         CASE(a_compaction_among_running_sessions_loses_nothing),
         CASE(a_full_disk_is_an_error_with_a_written_map_too),
+        CASE(a_map_that_cannot_grow_changes_nothing),
+        CASE(after_an_io_error_nothing_is_written_and_all_is_read),
         CASE(more_sessions_than_readers_are_refused_and_say_which_option),
         CASE(each_tier_has_its_flags),
         CASE(a_file_that_was_cut_short_is_corrupt),

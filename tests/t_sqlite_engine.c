@@ -180,6 +180,14 @@ TEST(a_table_with_a_rowid_does_the_same_and_stays_one)
     close_db(&db);
 }
 
+TEST(after_an_io_error_nothing_is_written_and_all_is_read)
+{
+    struct db db = open_db(KV_TIER_ORDERED, "");
+
+    BODY;
+    after_an_io_error_no_more_writes(&db, "");
+}
+
 /* Damage. */
 
 static void fill(uint64_t count)
@@ -321,6 +329,7 @@ int main(void)
         CASE(each_tier_has_its_pragmas),
         CASE(a_page_size_that_sqlite_would_ignore_is_refused),
         CASE(a_table_with_a_rowid_does_the_same_and_stays_one),
+        CASE(after_an_io_error_nothing_is_written_and_all_is_read),
         CASE(a_header_that_is_none_is_corrupt),
         CASE(a_page_that_is_none_is_corrupt),
         CASE(a_file_that_was_cut_short_is_corrupt),

@@ -348,6 +348,24 @@ static void let_sessions_go(struct lmdb_store *store)
     pthread_mutex_unlock(&store->lock);
 }
 
+/* With all locks held: gives the environment up, and opens what is data.mdb by now. */
+static void close_env(struct lmdb_store *store)
+{
+    for (struct lmdb_session *session = store->sessions; session; session = session->next)
+        detach(session);
+    mdb_env_close(store->env);
+    store->env = NULL;
+}
+
+static kv_status reopen_env(struct lmdb_store *store)
+{
+    kv_status status = open_data(store);
+
+    for (struct lmdb_session *session = store->sessions; session && status == KV_OK; session = session->next)
+        status = attach(store, session);
+    return status == KV_OK ? status : lose_env(store, status);
+}
+
 /* Doubles the map, unless somebody did since it was full_bytes. */
 static kv_status grow_map(struct lmdb_store *store, uint64_t full_bytes)
 {
@@ -355,13 +373,15 @@ static kv_status grow_map(struct lmdb_store *store, uint64_t full_bytes)
 
     stop_sessions(store);
     if (store->env && store->map_bytes == full_bytes) {
-        uint64_t wanted = full_bytes * 2;
-        status = translate(store, mdb_env_set_mapsize(store->env, wanted), "grow the map");
-        if (status == KV_OK) {
-            store->map_bytes = wanted;
+        int code = mdb_env_set_mapsize(store->env, full_bytes * 2);
+        if (code == 0) {
+            store->map_bytes = full_bytes * 2;
             status = note_failure(store, sync_length(store));
-        } else {
-            status = lose_env(store, KV_IO); /* the old map is gone by then */
+        } else { /* the old map is gone by then, and LMDB makes no other in this environment */
+            close_env(store);
+            status = reopen_env(store);
+            if (status == KV_OK)
+                status = translate(store, code, "grow the map");
         }
     }
     let_sessions_go(store);
@@ -691,18 +711,11 @@ static kv_status swap_data(struct lmdb_store *store)
 {
     kv_status status;
 
-    for (struct lmdb_session *session = store->sessions; session; session = session->next)
-        detach(session);
-    mdb_env_close(store->env);
-    store->env = NULL;
+    close_env(store);
     status = file_rename(store->dir.path, DATA_NEW, DATA);
     if (status == KV_OK)
         status = file_sync_dir(store->dir.path);
-    if (status == KV_OK)
-        status = open_data(store);
-    for (struct lmdb_session *session = store->sessions; session && status == KV_OK; session = session->next)
-        status = attach(store, session);
-    return status == KV_OK ? status : lose_env(store, status);
+    return status == KV_OK ? reopen_env(store) : lose_env(store, status);
 }
 
 static kv_status lmdb_compact(struct kv_session *base)
