@@ -164,6 +164,13 @@ static void note_kill(struct campaign *campaign, const struct killer_report *rep
     campaign->result->kills_at_calls += report->at_call;
 }
 
+/* A life that died before the recorder ran has nothing to say. */
+static void note_guard(struct campaign *campaign, const struct trace *trace)
+{
+    if (trace && trace->processes)
+        campaign->result->lives_unguarded += !trace->guarded;
+}
+
 /* What the recorder could not follow proves nothing, so it ends the campaign. */
 static bool trace_is_whole(struct trace *trace)
 {
@@ -211,6 +218,7 @@ static bool run_life(struct campaign *campaign, uint64_t *death_ns, struct oracl
     if (!killer_run(&campaign->killer, &plan, recorded ? &record : NULL, when, &report))
         return false;
     note_kill(campaign, &report);
+    note_guard(campaign, recorded ? campaign->trace : NULL);
     *death_ns = report.death_ns;
     if (recorded && is_power(campaign) && !trace_is_whole(campaign->trace))
         return false;
@@ -251,6 +259,7 @@ static bool kill_recovery(struct campaign *campaign, const char *dir)
     if (!killer_run(&campaign->killer, &plan, recorded ? &record : NULL, when, &report))
         return false;
     note_kill(campaign, &report);
+    note_guard(campaign, recorded ? campaign->opening_trace : NULL);
     return !is_power(campaign) || trace_is_whole(campaign->opening_trace);
 }
 
@@ -416,7 +425,9 @@ static bool judge(struct campaign *campaign, const char *looked, const struct ju
             return end_on_full_disk(campaign, campaign->survey->text);
         result->states++;
         if (campaign->survey->open_ns) {
-            campaign->killer.open_ns = (campaign->killer.open_ns * 7 + campaign->survey->open_ns) / 8;
+            /* The first one is all that is known, and an opening may take a thousand times what another engine's takes. */
+            campaign->killer.open_ns = result->open_ns ? (campaign->killer.open_ns * 7 + campaign->survey->open_ns) / 8
+                                                       : campaign->survey->open_ns;
             result->open_ns += campaign->survey->open_ns;
         }
     }
@@ -531,10 +542,18 @@ static bool look_at_state(struct campaign *campaign, uint64_t position, bool fin
     return good;
 }
 
+/* Where opening takes seconds, the states of one life must not take minutes. */
+static bool is_late(const struct campaign *campaign)
+{
+    const struct campaign_settings *settings = campaign->settings;
+
+    return settings->run_ns && clock_now_ns() - campaign->started_ns >= settings->run_ns;
+}
+
 /* The machine died: some moments of the trace, and its end.  The life goes on from the end. */
 static bool after_power_loss(struct campaign *campaign, uint64_t death_ns, struct oracle_verdict *verdict)
 {
-    for (int i = 0; i < STATES_PER_LIFE - 1 && verdict->verdict == VERDICT_HELD && !stop_requested(); i++)
+    for (int i = 0; i < STATES_PER_LIFE - 1 && verdict->verdict == VERDICT_HELD && !stop_requested() && !is_late(campaign); i++)
         if (!look_at_state(campaign, choose_position(campaign), false, death_ns, verdict))
             return false;
     if (stop_requested() || verdict->verdict != VERDICT_HELD)
@@ -580,7 +599,7 @@ static bool goes_on(const struct campaign *campaign)
         return false;
     if (settings->until_failure && campaign->result->failure_count)
         return false;
-    return !settings->run_ns || clock_now_ns() - campaign->started_ns < settings->run_ns;
+    return !is_late(campaign);
 }
 
 static int by_size(const void *a, const void *b)

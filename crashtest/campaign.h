@@ -60,6 +60,7 @@ struct campaign_failure {
 struct campaign_result {
     uint64_t  lives, stores, kills, kills_in_recovery, kills_at_calls, lives_with_change, merges, rotations;
     uint64_t  states;              /* images looked at */
+    uint64_t  lives_unguarded;     /* recorded, openings too, where calls that pass libc by could not be seen */
     uint64_t  verdicts[VERDICT_COUNT];
     uint64_t  wall_ns, open_ns;    /* the sum of first opens of surveys */
     uint64_t  acked_writes;

@@ -5,6 +5,7 @@
 #include <inttypes.h>
 #include <jansson.h>
 #include <signal.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -30,6 +31,9 @@
 
 /* A workload of the bench has millions; a crash test wants them to meet. */
 #define WORKLOAD_KEYS 256
+
+/* Fewer lives prove little. */
+#define LIVES_LEAST 20
 
 struct request {
     const char     *engine, *mode, *profile, *workload, *durability, *replay, *dir, *out;
@@ -156,6 +160,20 @@ static json_t *failures_json(const struct campaign_result *result)
     return list;
 }
 
+/* For people and for programs. */
+__attribute__((format(printf, 2, 3)))
+static void warn(json_t *root, const char *format, ...)
+{
+    char    text[400];
+    va_list arguments;
+
+    va_start(arguments, format);
+    vsnprintf(text, sizeof text, format, arguments);
+    va_end(arguments);
+    fprintf(stderr, "assay crash: warning: %s\n", text);
+    result_warn(root, "%s", text);
+}
+
 static double seconds(uint64_t ns)
 {
     return (double)ns / (double)NS_PER_S;
@@ -233,6 +251,19 @@ static void print_summary(const struct campaign_settings *settings, const struct
         if (result->verdicts[v] || v == VERDICT_HELD)
             fprintf(stderr, " %s %" PRIu64, verdict_word(v), result->verdicts[v]);
     fputc('\n', stderr);
+}
+
+/* What makes a verdict worth less than it looks. */
+static void warn_of_doubts(const struct campaign_settings *settings, const struct campaign_result *result, json_t *root)
+{
+    if (result->lives_unguarded)
+        warn(root, settings->profile ? "this system has no seccomp filters, so calls that pass libc by (stdio's own, raw ones) were "
+                                       "not seen: %" PRIu64 " recordings may lack some"
+                                     : "this system has no seccomp filters, so calls that pass libc by (stdio's own, raw ones) were "
+                                       "not counted in %" PRIu64 " lives, and nothing was killed at one",
+             result->lives_unguarded);
+    if (settings->run_ns && result->complete && !result->failure_count && result->lives < LIVES_LEAST)
+        warn(root, "only %" PRIu64 " lives fitted into the time: a rare loss would not show; give --seconds more", result->lives);
 }
 
 /* Replay. */
@@ -411,7 +442,7 @@ static int run(const struct request *request, int argc, char **argv)
     settings.image_dir = image_dir;
     root = result_new("crash", argc, argv, store_dir);
     if (recorder_missing)
-        result_warn(root, "without the recorder nothing was killed at an I/O call");
+        warn(root, "without the recorder nothing was killed at an I/O call");
     good = campaign_run(&settings, &result);
     if (!good)
         fprintf(stderr, "assay crash: the campaign ended early: %s\n", fail_text());
@@ -420,6 +451,7 @@ static int run(const struct request *request, int argc, char **argv)
     for (enum verdict v = VERDICT_HELD + 1; v < VERDICT_COUNT; v++)
         bad += result.verdicts[v];
     print_summary(&settings, &result);
+    warn_of_doubts(&settings, &result, root);
     add_results(root, request, &settings, &result);
     code = !good || bad > 0 || !result.complete;
     if (good && !result.complete)

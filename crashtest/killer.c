@@ -6,8 +6,10 @@
 #include "common/clock.h"
 #include "common/stop.h"
 
-/* The moment of death is so much later than the last write it waits for, at most. */
-#define LATER_NS (400 * NS_PER_US)
+/* The moment of death is so much later than the last write it waits for, at most: or as long as one and a half writes take, so
+ * that it also meets the second half of a slow commit. */
+#define LATER_NS     (400 * NS_PER_US)
+#define LATER_NS_MAX (100 * NS_PER_MS)
 
 #define LOOK_NS (40 * NS_PER_US)
 
@@ -29,6 +31,16 @@ static void wait_ns(uint64_t ns)
 static uint32_t stage_of(const struct history *history)
 {
     return __atomic_load_n(&history->stage, __ATOMIC_SEQ_CST);
+}
+
+static uint64_t later_ns(const struct history *history)
+{
+    uint64_t acked = __atomic_load_n(&history->acked_writes, __ATOMIC_RELAXED), now_ns = clock_now_ns(), later_ns;
+
+    if (!acked || stage_of(history) < HISTORY_OPENED || now_ns < history->opened_ns)
+        return LATER_NS;
+    later_ns = (now_ns - history->opened_ns) / acked * history->sessions * 3 / 2;
+    return later_ns < LATER_NS ? LATER_NS : later_ns > LATER_NS_MAX ? LATER_NS_MAX : later_ns;
 }
 
 static enum killer_end wait_early(struct killer *killer, const struct history *history, pid_t pid)
@@ -62,7 +74,7 @@ static enum killer_end wait_for_writes(struct killer *killer, const struct histo
     }
     if (killer->linger_ns && rng_below(killer->rng, 100) < LINGER_PERCENT)
         wait_ns(killer->linger_ns);
-    wait_ns(rng_below(killer->rng, LATER_NS));
+    wait_ns(rng_below(killer->rng, later_ns(history)));
     return is_over(pid) ? KILLER_BY_ITSELF : KILLER_KILLED;
 }
 
