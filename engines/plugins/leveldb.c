@@ -12,6 +12,8 @@
  *             sync syncs all logs that are there, and the directory: a synced write alone would cover the newest log only, while
  *             the one before still waits for its memtable's flush (#193).  What is in no log any more is in synced tables.
  *             close syncs, in both tiers.
+ *             Where a disk keeps new names in any order (profile posix-minimal; a journal keeps their order), an opening that is cut
+ *             short may leave a CURRENT that names a MANIFEST without a name (#195 is its sibling): such a store is refused.
  *             none, ordered, interval: refused, because their prefix does not outlive every loss of power: the old log is not synced
  *             when the memtable changes, so what the new one kept is there without what the old one lost (#193, open), and
  *             recovery takes a lost page, which reads as zeros, for padding where a record ended just before it

@@ -14,6 +14,9 @@
  *             padding where a record ended just before it (log_reader.cc, kZeroType).  With the settings of process
  *             `assay crash --mode power --profile ext4` finds such holes in seconds; drop-unsynced, which loses all that is
  *             not synced alike, finds none.
+ *             Where a disk keeps new names in any order (profile posix-minimal; a journal keeps their order), an opening that is cut
+ *             short may leave a CURRENT that names a MANIFEST without a name: the directory is synced only after both.  The store
+ *             is refused then, in every tier.
  * Defaults    What the wiki recommends to begin with ("Setup Options and Basic Tuning"): LZ4; blocks of 16 KiB; index and filter blocks
  *             in the block cache, those of level 0 pinned; a bloom filter of 10 bits; bytes_per_sync 1 MiB; dynamic level sizes;
  *             kMinOverlappingRatio (the default of this version).  It recommends ZSTD for the last level where there is
