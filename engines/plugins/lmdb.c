@@ -592,7 +592,8 @@ static int apply_modify(struct lmdb_session *session, MDB_txn *txn, const struct
     session->value.size = 0;
     *answer = change->modify(change->arg, code == 0 ? &was : NULL, &session->value);
     if (*answer == KV_OK && session->value.size > KV_VALUE_BYTES_MAX)
-        *answer = kv_fail(KV_TOO_LARGE, "a value of %zu bytes; engine lmdb takes up to %u", session->value.size, KV_VALUE_BYTES_MAX);
+        *answer = kv_fail(KV_TOO_LARGE, "a value of %zu bytes; engine lmdb takes up to %u", session->value.size,
+                          KV_VALUE_BYTES_MAX);
     if (*answer == KV_OK)
         *answer = reserve(store, change, session->value.size + change->key.size + ENTRY_BYTES);
     new = val_of(buf_slice(&session->value));
@@ -905,10 +906,14 @@ static void lmdb_settings(struct kv_store *base, kv_setting *setting, void *arg)
 static const struct kv_option lmdb_options[] = {
     [OPTION_MAP_BYTES] = {"map_bytes", KV_BYTES, "64G", 1 << 20, 1ull << 45,
                           "size of the memory map at open; it doubles when it is full", NULL, .small = "1M"},
-    [OPTION_WRITEMAP]  = {"writemap", KV_BOOL, "false", 0, 0, "MDB_WRITEMAP: store pages into the map, instead of writing them", NULL},
-    [OPTION_READAHEAD] = {"readahead", KV_BOOL, "true", 0, 0, "without: MDB_NORDAHEAD, for stores larger than memory", NULL},
-    [OPTION_MEMINIT]   = {"meminit", KV_BOOL, "true", 0, 0, "without: MDB_NOMEMINIT, unused bytes of a page are what memory had", NULL},
-    [OPTION_READERS]   = {"readers", KV_COUNT, "1024", 1, 1 << 20, "slots in the table of readers: how many sessions there may be", NULL},
+    [OPTION_WRITEMAP]  = {"writemap", KV_BOOL, "false", 0, 0,
+                          "MDB_WRITEMAP: store pages into the map, instead of writing them", NULL},
+    [OPTION_READAHEAD] = {"readahead", KV_BOOL, "true", 0, 0,
+                          "without: MDB_NORDAHEAD, for stores larger than memory", NULL},
+    [OPTION_MEMINIT]   = {"meminit", KV_BOOL, "true", 0, 0,
+                          "without: MDB_NOMEMINIT, unused bytes of a page are what memory had", NULL},
+    [OPTION_READERS]   = {"readers", KV_COUNT, "1024", 1, 1 << 20,
+                          "slots in the table of readers: how many sessions there may be", NULL},
     {0},
 };
 
@@ -918,7 +923,8 @@ static const struct kv_engine lmdb_engine = {
     .version         = WORDS(MDB_VERSION_MAJOR) "." WORDS(MDB_VERSION_MINOR) "." WORDS(MDB_VERSION_PATCH),
     .summary         = "LMDB: copy-on-write B+tree in a memory map, many readers, one writer",
     .licence         = "OLDAP-2.8",
-    .can             = KV_DURABLE | KV_SCAN | KV_ORDERED | KV_BATCH | KV_SNAPSHOT | KV_MODIFY | KV_SESSIONS | KV_COMPACT | KV_RETAINS,
+    .can             = KV_DURABLE | KV_SCAN | KV_ORDERED | KV_BATCH | KV_SNAPSHOT | KV_MODIFY | KV_SESSIONS | KV_COMPACT |
+                       KV_RETAINS,
     .tiers           = KV_TIER_BIT(KV_TIER_PROCESS) | KV_TIER_BIT(KV_TIER_ORDERED) | KV_TIER_BIT(KV_TIER_INTERVAL) |
                        KV_TIER_BIT(KV_TIER_COMMIT),
     .key_bytes_max   = 511,

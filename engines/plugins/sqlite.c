@@ -22,7 +22,7 @@
  *             tree, and the tree before the log begins again.
  *   interval  as ordered; base/ticker.h syncs the log.
  *   commit    FULL: the log is synced after each commit.
- *   sync is a real sync of the log file (its sqlite3_file by SQLITE_FCNTL_JOURNAL_POINTER, xSync), then of the tree's file: whatever
+ *   sync is a real sync of the log (xSync of SQLITE_FCNTL_JOURNAL_POINTER's file), then of the tree's file: whatever
  *   was acknowledged is in one of them, and a checkpoint between the two only moves from the first to the second.  A
  *   passive checkpoint would not do: it leaves out the sync without a word when a reader stands in its way.
  *   Checkpoints are passive and run in the commit that makes the log longer than wal_autocheckpoint pages, as SQLite's own
@@ -239,7 +239,8 @@ static kv_status share_cache(struct sqlite_session *session)
 
 static kv_status connect(struct sqlite_store *store, sqlite3 **db, int flags)
 {
-    int code = sqlite3_open_v2(store->path, db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_PRIVATECACHE | flags, NULL);
+    int code = sqlite3_open_v2(store->path, db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_PRIVATECACHE | flags,
+                               NULL);
 
     TRY(translate(store, *db, code, "open"));
     sqlite3_extended_result_codes(*db, 1);
@@ -440,7 +441,8 @@ static int change_one(struct sqlite_session *session, slice key, kv_change *chan
     if (code != SQLITE_ROW && code != SQLITE_DONE)
         return code;
     if (*answer == KV_OK && session->value.size > KV_VALUE_BYTES_MAX)
-        *answer = kv_fail(KV_TOO_LARGE, "a value of %zu bytes; engine sqlite takes up to %u", session->value.size, KV_VALUE_BYTES_MAX);
+        *answer = kv_fail(KV_TOO_LARGE, "a value of %zu bytes; engine sqlite takes up to %u", session->value.size,
+                          KV_VALUE_BYTES_MAX);
     return *answer == KV_OK ? write_one(session, &(struct kv_write){KV_PUT, key, buf_slice(&session->value)}) : SQLITE_OK;
 }
 
@@ -670,7 +672,8 @@ static kv_status sqlite_open_store(const struct kv_config *config, struct kv_sto
     if (!sqlite3_threadsafe())
         status = kv_fail(KV_UNSUPPORTED, "this SQLite was built for one thread");
     else if (config->option[OPTION_PAGE_SIZE].u64 & (config->option[OPTION_PAGE_SIZE].u64 - 1)) /* SQLite would ignore it */
-        status = kv_fail(KV_INVALID, "sqlite.page_size is %" PRIu64 ", and has to be a power of two", config->option[OPTION_PAGE_SIZE].u64);
+        status = kv_fail(KV_INVALID, "sqlite.page_size is %" PRIu64 ", and has to be a power of two",
+                         config->option[OPTION_PAGE_SIZE].u64);
     else
         status = open_database(store, config);
     if (status == KV_OK)
@@ -743,10 +746,12 @@ static const struct kv_option sqlite_options[] = {
     [OPTION_CACHE_BYTES]        = {"cache_bytes", KV_BYTES, "0", 0, 1ull << 40,
                                    "page cache of all sessions together; 0: half of the memory budget, or 256M without one", NULL},
     [OPTION_PAGE_SIZE]          = {"page_size", KV_BYTES, "4k", 512, 65536, "of a new store; a power of two", NULL},
-    [OPTION_MMAP_SIZE]          = {"mmap_size", KV_BYTES, "0", 0, 1ull << 40, "so much of the file is read through a memory map", NULL},
+    [OPTION_MMAP_SIZE]          = {"mmap_size", KV_BYTES, "0", 0, 1ull << 40,
+                                   "so much of the file is read through a memory map", NULL},
     [OPTION_WAL_AUTOCHECKPOINT] = {"wal_autocheckpoint", KV_COUNT, "1000", 1, 1 << 30,
                                    "a checkpoint when a commit leaves the log with so many pages", NULL, .small = "40"},
-    [OPTION_ROWID]              = {"rowid", KV_BOOL, "false", 0, 0, "a new store's table has a rowid and an index, for large values", NULL},
+    [OPTION_ROWID]              = {"rowid", KV_BOOL, "false", 0, 0,
+                                   "a new store's table has a rowid and an index, for large values", NULL},
     {0},
 };
 
@@ -756,7 +761,8 @@ static const struct kv_engine sqlite_engine = {
     .version         = SQLITE_VERSION,
     .summary         = "SQLite: a B-tree and a write-ahead log, many readers, one writer, through prepared statements",
     .licence         = "blessing",
-    .can             = KV_DURABLE | KV_SCAN | KV_ORDERED | KV_BATCH | KV_SNAPSHOT | KV_MODIFY | KV_SESSIONS | KV_COMPACT | KV_RETAINS,
+    .can             = KV_DURABLE | KV_SCAN | KV_ORDERED | KV_BATCH | KV_SNAPSHOT | KV_MODIFY | KV_SESSIONS | KV_COMPACT |
+                       KV_RETAINS,
     .tiers           = KV_TIER_BIT(KV_TIER_PROCESS) | KV_TIER_BIT(KV_TIER_ORDERED) | KV_TIER_BIT(KV_TIER_INTERVAL) |
                        KV_TIER_BIT(KV_TIER_COMMIT),
     .key_bytes_max   = KV_KEY_BYTES_MAX,
