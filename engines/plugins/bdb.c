@@ -35,6 +35,8 @@
  *             is killed, and a disk with such blocks for a power loss.
  * Full disk   An environment that cannot write its log is dead (DB_RUNRECOVERY).  So base/checkpoints.h refuses writes before that,
  *             while there is a reserve to close and to recover with.
+ * Leaks       With multiversion=true the library itself frees not all of its transactions (344 bytes for each whose pages are still
+ *             in the cache) when it closes.
  * Not done    Hash, queue and heap, replication, encryption, secondary indices.
  */
 #include <db.h>
@@ -160,6 +162,12 @@ static int open_and_sync_name(const char *path, int flags, ...)
     return fd;
 }
 
+/* For ThreadSanitizer, which sees no call that the library makes: what opens a file here closes it here. */
+static int close_file(int fd)
+{
+    return close(fd);
+}
+
 static int rename_and_sync_name(const char *from, const char *to)
 {
     if (rename(from, to) != 0)
@@ -170,6 +178,7 @@ static int rename_and_sync_name(const char *from, const char *to)
 static void hook(void)
 {
     db_env_set_func_open(open_and_sync_name);
+    db_env_set_func_close(close_file);
     db_env_set_func_rename(rename_and_sync_name);
 }
 
