@@ -33,6 +33,10 @@
 #define CALM_PERCENT 8
 #define CALM_OPS     60
 
+/* Where a clock is promised, of 100 lives so many are quiet, and last about so many intervals. */
+#define QUIET_PERCENT   50
+#define QUIET_INTERVALS 4
+
 /* Of 100 lives, so many are killed at an I/O call. */
 #define CALL_PERCENT 30
 
@@ -122,6 +126,21 @@ static uint32_t threads_of(struct campaign *campaign)
     return dice == 0 ? 1 : dice == 1 ? 1 + (uint32_t)rng_below(&campaign->rng, most) : most;
 }
 
+static bool is_power(const struct campaign *campaign)
+{
+    return campaign->settings->profile != NULL;
+}
+
+/* An engine that keeps no interval is seen only when nothing else syncs for longer than that. */
+static uint64_t quiet_ns_of(struct campaign *campaign)
+{
+    struct kv_durability durability = campaign->settings->config.durability;
+
+    if (!is_power(campaign) || durability.tier != KV_TIER_INTERVAL || rng_below(&campaign->rng, 100) >= QUIET_PERCENT)
+        return 0;
+    return QUIET_INTERVALS * durability.interval_ns;
+}
+
 static struct life_plan plan_of(struct campaign *campaign)
 {
     const struct campaign_settings *settings = campaign->settings;
@@ -132,11 +151,6 @@ static struct life_plan plan_of(struct campaign *campaign)
                               .value_bytes_max = settings->value_bytes_max, .seed = settings->seed,
                               .life = campaign->life,
                               .calm_ops = rng_below(&campaign->rng, 100) < CALM_PERCENT ? 1 + (uint32_t)rng_below(&campaign->rng, CALM_OPS) : 0};
-}
-
-static bool is_power(const struct campaign *campaign)
-{
-    return campaign->settings->profile != NULL;
 }
 
 /* Recording for power losses, counting for kills at a call. */
@@ -207,6 +221,10 @@ static bool run_life(struct campaign *campaign, uint64_t *death_ns, struct oracl
     if (campaign->recorder && dice >= EARLY_PERCENT && dice < EARLY_PERCENT + CALL_PERCENT)
         when = KILLER_AT_CALL;
     /* Counting costs a little, so lives that are killed at a moment are mostly not counted. */
+    plan.quiet_ns = when == KILLER_AT_WRITES ? quiet_ns_of(campaign) : 0;
+    if (plan.quiet_ns)
+        plan.calm_ops = 0; /* such a life ends with a compaction */
+    campaign->killer.ops = plan.quiet_ns ? LIFE_QUIET_WRITES : campaign->settings->ops;
     recorded = campaign->recorder && (is_power(campaign) || when == KILLER_AT_CALL || !campaign->killer.calls || dice > 95);
     history_clear(campaign->history);
     campaign->history->position = recorded && is_power(campaign) ? &campaign->trace->count : NULL;

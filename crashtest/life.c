@@ -15,6 +15,8 @@
 /* Half of the operations fall on this many keys, so that they meet. */
 #define HOT_KEYS 8
 
+#define QUIET_VALUE_BYTES_MAX 64
+
 /* A session looks at the engine's figures every so many operations, to know of merges. */
 #define LOOK_OPS 8
 
@@ -44,7 +46,8 @@ static uint32_t choose_key(struct worker *worker)
  * middle of a write needs writes that take a while. */
 static uint32_t choose_size(struct worker *worker)
 {
-    uint32_t max = worker->plan->value_bytes_max;
+    uint32_t max = worker->plan->quiet_ns && worker->plan->value_bytes_max > QUIET_VALUE_BYTES_MAX ? QUIET_VALUE_BYTES_MAX
+                                                                                                   : worker->plan->value_bytes_max;
     uint64_t dice = rng_below(&worker->rng, 100);
     uint64_t size;
 
@@ -248,11 +251,14 @@ static bool one_op(struct worker *worker)
 {
     const struct life_mix *mix = &worker->plan->mix;
     uint32_t               can = worker->plan->engine->can;
-    double                 batch = can & KV_BATCH ? mix->batch : 0, compact = can & KV_COMPACT ? mix->compact : 0;
-    double                 dice = rng_unit(&worker->rng) * (mix->put + mix->del + batch + mix->modify + mix->read +
-                                                            mix->read_many + mix->sync + compact);
+    bool                   quiet = worker->plan->quiet_ns != 0;
+    double                 batch = can & KV_BATCH && !quiet ? mix->batch : 0, sync = quiet ? 0 : mix->sync;
+    double                 compact = can & KV_COMPACT && !quiet ? mix->compact : 0;
+    double                 put = quiet && mix->put <= 0 ? 1 : mix->put; /* a mix of batches alone has none */
+    double                 dice = rng_unit(&worker->rng) * (put + mix->del + batch + mix->modify + mix->read +
+                                                            mix->read_many + sync + compact);
 
-    if ((dice -= mix->put) < 0)
+    if ((dice -= put) < 0)
         return write_one(worker, false);
     if ((dice -= mix->del) < 0)
         return write_one(worker, true);
@@ -264,7 +270,7 @@ static bool one_op(struct worker *worker)
         return read_one(worker);
     if ((dice -= mix->read_many) < 0)
         return read_many(worker);
-    if ((dice -= mix->sync) < 0)
+    if ((dice -= sync) < 0)
         return sync_now(worker);
     return expected(worker, kv_compact(worker->session));
 }
@@ -284,13 +290,24 @@ static void look_at_figures(struct worker *worker)
     history->rotations = figure(worker->store, "rotations") - worker->rotations;
 }
 
+/* Sessions take turns, more or less, so that LIFE_QUIET_WRITES operations take quiet_ns. */
+static void pause_a_while(struct worker *worker)
+{
+    const struct life_plan *plan = worker->plan;
+
+    if (plan->quiet_ns)
+        clock_sleep_until_ns(clock_now_ns() + rng_below(&worker->rng, 2 * plan->quiet_ns * plan->threads / LIFE_QUIET_WRITES + 1));
+}
+
 static void *work(void *arg)
 {
     struct worker *worker = arg;
 
-    for (uint32_t i = 0; (!worker->plan->calm_ops || i < worker->plan->calm_ops) && one_op(worker); i++)
+    for (uint32_t i = 0; (!worker->plan->calm_ops || i < worker->plan->calm_ops) && one_op(worker); i++) {
         if (worker->number == 0 && i % LOOK_OPS == 0)
             look_at_figures(worker);
+        pause_a_while(worker);
+    }
     return NULL;
 }
 

@@ -33,8 +33,12 @@ struct life_plan {
     const struct recorder_plan *record;
     uint32_t                    calm_ops; /* not 0: a session ends after so many operations, and the last thing is a compaction,
                                            * where there is one: so that death finds the store at rest */
+    uint64_t                    quiet_ns; /* not 0: small writes, LIFE_QUIET_WRITES in so long, and nothing that syncs or makes an
+                                           * engine begin a file: so that a promise that is kept by a clock alone is seen */
     bool                        recovery_only; /* opens the store and waits: to be killed meanwhile */
 };
+
+#define LIFE_QUIET_WRITES 64
 
 /* For child_start(); arg is the plan.  Does not return before the operations are used up, and then waits to be killed. */
 int life_body(void *arg);
