@@ -17,6 +17,7 @@
 #include "common/commands.h"
 #include "common/fail.h"
 #include "common/outfile.h"
+#include "common/scratch.h"
 #include "common/stop.h"
 #include "common/units.h"
 #include "common/words.h"
@@ -119,18 +120,9 @@ static bool is_directory(const char *path)
 }
 
 /* What is written often and thrown away goes into memory where there is some. */
-static bool make_scratch(const char *dir, bool in_memory, char out[PATH_MAX])
+static bool make_scratch(const char *dir, bool in_memory, struct scratch *out)
 {
-    if (in_memory) {
-        snprintf(out, PATH_MAX, "/dev/shm/assay-crash-XXXXXX");
-        if (mkdtemp(out))
-            return true;
-    }
-    snprintf(out, PATH_MAX, "%s/scratch-XXXXXX", dir);
-    if (mkdtemp(out))
-        return true;
-    fail_set("cannot make a directory in %s: %s", dir, strerror(errno));
-    return false;
+    return (in_memory && scratch_make(out, "/dev/shm", "crash")) || scratch_make(out, dir, "crash");
 }
 
 /* Results. */
@@ -290,7 +282,8 @@ static int replay(const struct request *request)
     struct kv_config        config;
     struct judge_case       judged;
     struct oracle_verdict   verdict;
-    char                    scratch[PATH_MAX] = "", store[PATH_MAX], image[PATH_MAX];
+    struct scratch          scratch = {0};
+    char                    store[PATH_MAX], image[PATH_MAX];
     int                     code = 2;
 
     if (!kept || !survey || !kept_load(request->replay, kept))
@@ -301,9 +294,9 @@ static int replay(const struct request *request)
         goto out;
     code = 1;
     snprintf(image, sizeof image, "%.*s/image", PATH_MAX - 10, request->replay);
-    if (!make_scratch(request->replay, true, scratch))
+    if (!make_scratch(request->replay, true, &scratch))
         goto out;
-    snprintf(store, sizeof store, "%.*s/store", PATH_MAX - 10, scratch);
+    snprintf(store, sizeof store, "%.*s/store", PATH_MAX - 10, scratch.path);
     if (!tree_copy(image, store))
         goto out;
     judged = (struct judge_case){.engine = engine, .config = &config, .keys = keys, .record = &kept->record,
@@ -323,8 +316,7 @@ out:
         args_wrong(&command, "%s", fail_text());
     else if (fail_text()[0])
         fprintf(stderr, "assay crash: %s\n", fail_text());
-    if (scratch[0])
-        tree_remove(scratch);
+    scratch_remove(&scratch);
     free(keys);
     survey_free(survey);
     if (kept)
@@ -395,7 +387,8 @@ static int run(const struct request *request, int argc, char **argv)
     struct campaign_settings settings = {0};
     struct campaign_result   result = {0};
     struct outfile           file = {0};
-    char                     store_dir[PATH_MAX] = "", image_dir[PATH_MAX] = "", name[PATH_MAX];
+    struct scratch           store_dir = {0}, image_dir = {0};
+    char                     name[PATH_MAX];
     json_t                  *root = NULL;
     uint64_t                 bad = 0;
     bool                     made_dir, good, recorder_missing = false;
@@ -434,13 +427,13 @@ static int run(const struct request *request, int argc, char **argv)
         goto out;
     }
     code = 1;
-    if (!make_scratch(request->dir, settings.profile != NULL, store_dir) || !make_scratch(request->dir, true, image_dir)) {
+    if (!make_scratch(request->dir, settings.profile != NULL, &store_dir) || !make_scratch(request->dir, true, &image_dir)) {
         fprintf(stderr, "assay crash: %s\n", fail_text());
         goto out;
     }
-    settings.store_dir = store_dir;
-    settings.image_dir = image_dir;
-    root = result_new("crash", argc, argv, store_dir);
+    settings.store_dir = store_dir.path;
+    settings.image_dir = image_dir.path;
+    root = result_new("crash", argc, argv, store_dir.path);
     if (recorder_missing)
         warn(root, "without the recorder nothing was killed at an I/O call");
     good = campaign_run(&settings, &result);
@@ -466,10 +459,8 @@ static int run(const struct request *request, int argc, char **argv)
 out:
     if (file.stream)
         outfile_discard(&file);
-    if (store_dir[0])
-        tree_remove(store_dir);
-    if (image_dir[0])
-        tree_remove(image_dir);
+    scratch_remove(&store_dir);
+    scratch_remove(&image_dir);
     if (made_dir)
         rmdir(request->dir); /* only when it is empty: failures stay */
     campaign_result_free(&result);

@@ -31,6 +31,7 @@
 #include "common/outfile.h"
 #include "common/progress.h"
 #include "common/rng.h"
+#include "common/scratch.h"
 #include "common/stop.h"
 #include "common/units.h"
 #include "common/words.h"
@@ -82,7 +83,8 @@ struct bench {
     struct kv_durability    durability, load_durability;
     struct entry            entries[ENGINES_MAX];
     size_t                  entry_count;
-    char                    dir[PATH_MAX];    /* of this run, below base_dir; "" before it is made */
+    struct scratch          scratch;          /* of this run, below base_dir */
+    char                    dir[PATH_MAX];    /* the same, as an absolute path */
     char                    device[PATH_MAX];
     struct cgroup           cgroup;
     struct progress_page   *page;
@@ -874,14 +876,12 @@ static json_t *hashes_json(const struct workload *workload)
 
 static bool make_run_dir(struct bench *bench)
 {
-    char path[PATH_MAX];
-
-    snprintf(path, sizeof path, "%s/assay-bench-XXXXXX", bench->base_dir);
-    if (!mkdtemp(path) || !realpath(path, bench->dir)) {
-        fail_set("cannot make a directory in %s: %s", bench->base_dir, strerror(errno));
+    if (!scratch_make(&bench->scratch, bench->base_dir, "bench"))
         return false;
-    }
-    return true;
+    if (realpath(bench->scratch.path, bench->dir))
+        return true;
+    fail_set("%s: %s", bench->scratch.path, strerror(errno));
+    return false;
 }
 
 static bool prepare(struct bench *bench)
@@ -962,8 +962,7 @@ static int run_bench(struct bench *bench, const struct arg_command *command, int
     if (stopped)
         fprintf(stderr, "assay bench: interrupted; what was measured until then is in the result\n");
 clean:
-    if (*bench->dir)
-        space_remove(bench->dir);
+    scratch_remove(&bench->scratch);
     cgroup_remove(&bench->cgroup);
     return code;
 }

@@ -17,7 +17,7 @@ says() { grep -q -- "$1" log; }
 crash() { "$assay" crash "$@" >log 2>&1; }
 verdict_of() { python3 -c 'import json,sys; r=json.load(open(sys.argv[1])); print(r["failures"][0]["verdict"])' "$1"; }
 liar=$build/planted/skeleton-ack-in-buffer.so
-echo 1..22
+echo 1..24
 
 crash --engine skeleton --durability process --states 40 --out held.json
 ok a_good_engine_is_held $?
@@ -63,7 +63,7 @@ crash --engine skeleton --durability none; f=$?
 [ "$a$b$c$d$e$f" = 222222 ]
 ok what_is_wrong_is_refused_before_anything_is_touched $?
 
-[ -z "$(ls -d assay-crash/scratch-* 2>/dev/null)" ]
+[ -z "$(ls -d assay-crash/assay-run-* 2>/dev/null)" ]
 ok no_scratch_directory_is_left $?
 
 rm -rf assay-crash
@@ -75,6 +75,27 @@ wait $pid
 python3 -c 'import json; r = json.load(open("cut.json")); assert r["complete"] is False and r["lives"] > 0 and not r["failures"]' \
     2>>log && [ ! -e assay-crash ]
 ok an_interrupt_leaves_a_valid_result_and_no_directory $?
+
+# kill -9 leaves directories; the next run takes them away, but not those of a run that lives.
+"$assay" crash --engine skeleton --seconds 60 --dir killed >log 2>&1 &
+killed=$!
+"$assay" crash --engine skeleton --seconds 60 --dir killed >alive.log 2>&1 &
+alive=$!
+sleep 1
+kill -9 $killed
+wait $killed 2>/dev/null
+sleep 0.2
+before=$(ls -d killed/assay-run-crash-* | wc -l)
+crash --engine skeleton --states 3 --dir killed
+code=$?
+after=$(ls -d killed/assay-run-crash-* | wc -l)
+[ "$code $before $after" = '0 2 1' ]
+ok the_directory_of_a_dead_run_is_removed_by_the_next_and_no_other $?
+kill -INT $alive
+wait $alive
+[ -z "$(ls -A killed)" ] && grep -q ': held' alive.log
+ok the_run_that_lived_went_on $?
+rm -rf killed
 
 sleep 0.2
 ! pgrep -f "crash --engine skeleton --seconds 60 --out cut.json" >/dev/null
