@@ -151,7 +151,8 @@ INDEX_INLINE uint32_t index_tag_matches_(const struct index_bucket *bucket, uint
 #endif
 }
 
-#define INDEX_MATCH_SLOT_(matches) (((unsigned)__builtin_ctz(matches) >> 1) - 1)
+/* The first of them: bit 2 * i stands 8 * i bytes behind the head. */
+#define INDEX_MATCH_SLOT_(bucket, matches) ((uint64_t *)(void *)((char *)(bucket) + 4 * (size_t)__builtin_ctz(matches)))
 
 /* Whether the record of `ref` has this key. */
 typedef bool index_match(const void *context, uint64_t ref, slice key);
@@ -162,11 +163,11 @@ INDEX_INLINE uint64_t *index_search_(struct index_bucket *bucket, uint64_t hash,
 {
     do {
         for (uint32_t matches = index_tag_matches_(bucket, hash); matches; matches &= matches - 1) {
-            unsigned i = INDEX_MATCH_SLOT_(matches);
+            uint64_t *slot = INDEX_MATCH_SLOT_(bucket, matches);
             /* With the right tag taken off it is the ref, and neither 0 nor longer than one. */
-            *ref = index_slot_(bucket, i) ^ hash << INDEX_REF_BITS;
+            *ref = __atomic_load_n(slot, __ATOMIC_ACQUIRE) ^ hash << INDEX_REF_BITS;
             if (*ref - 1 < INDEX_REF_MAX && match(context, *ref, key))
-                return &bucket->slot[i];
+                return slot;
         }
         bucket = index_next_bucket_(bucket);
     } while (__builtin_expect(bucket != NULL, 0));
@@ -196,7 +197,7 @@ INDEX_INLINE uint64_t index_candidate(const struct index *index, uint64_t hash)
     struct index_bucket *bucket = index_bucket_of_(index, hash);
     uint32_t             matches = index_tag_matches_(bucket, hash);
 
-    return matches ? index_slot_(bucket, INDEX_MATCH_SLOT_(matches)) & INDEX_REF_MAX : 0;
+    return matches ? __atomic_load_n(INDEX_MATCH_SLOT_(bucket, matches), __ATOMIC_ACQUIRE) & INDEX_REF_MAX : 0;
 }
 
 /* ---- Writing. ---- */
