@@ -735,6 +735,39 @@ static void defect_22_other_settings_read_the_same_store(void **state)
     }
 }
 
+/* Of every size of value that the sum treats in another way, every bit of the record and of its place. */
+static void no_changed_bit_passes_a_records_sum(void **state)
+{
+    char     value[600], bytes[700];
+    uint64_t place = UINT64_C(0x123456789abcdef0);
+
+    (void)state;
+    for (size_t i = 0; i < sizeof value; i++)
+        value[i] = (char)(i * 7);
+    for (size_t size = 0; size <= 600; size += size < 80 ? 1 : 130) {
+        slice  key = slice_text("a key"), all = slice_of(value, size);
+        size_t used = sizeof(struct record) + key.size + size;
+
+        record_write(bytes, place, 7, RECORD_PUT, 0, key, XXH3_64bits(key.data, key.size), all);
+        assert_true(record_check((struct record *)bytes, sizeof bytes, place));
+        for (size_t bit = 0; bit < used * 8; bit++) {
+            bytes[bit / 8] ^= (char)(1 << bit % 8);
+            assert_false(record_check((struct record *)bytes, sizeof bytes, place));
+            bytes[bit / 8] ^= (char)(1 << bit % 8);
+        }
+        for (unsigned bit = 0; bit < 64; bit++)
+            assert_false(record_check((struct record *)bytes, sizeof bytes, place ^ UINT64_C(1) << bit));
+        for (size_t i = 0; size >= 16 && i + 8 < size; i++) { /* bytes of two neighbours swapped: words, and the last ones */
+            char *at = bytes + used - size + i, was[16];
+            memcpy(was, at, sizeof was);
+            memmove(at, was + 8, 1);
+            memmove(at + 8, was, 1);
+            assert_true(at[0] == was[0] || !record_check((struct record *)bytes, sizeof bytes, place));
+            memcpy(at, was, sizeof was);
+        }
+    }
+}
+
 static void a_newer_format_is_refused_in_words(void **state)
 {
     struct db db = open_db(at("db"), SMALL);
@@ -864,6 +897,7 @@ int main(void)
         TEST(defect_17_numbers_are_whole_names_in_numerical_order),
         TEST(defect_20_an_open_without_a_write_changes_nothing),
         TEST(defect_22_other_settings_read_the_same_store),
+        TEST(no_changed_bit_passes_a_records_sum),
         TEST(a_newer_format_is_refused_in_words),
         TEST(defect_27_reopens_and_reads_leave_no_files_and_descriptors),
         TEST(a_crash_during_creation_leaves_something_that_opens),

@@ -51,7 +51,7 @@
 #include "engines/bitcask/ops.h"
 #include "engines/bitcask/store.h"
 
-#define FORMAT 1
+#define FORMAT 2 /* 1: records had xxh3 sums */
 
 static const struct kv_option options[] = {
     [OPTION_SEGMENT_BYTES] = {"segment_bytes", KV_BYTES, "64M", 4096, 17179869184.0,

@@ -9,14 +9,21 @@
 
 kv_status read_damaged(const struct bitcask *store, uint64_t ref)
 {
-    return segment_damaged(ref_segment(store, ref), ref_offset(ref), "a record contradicts its checksum");
+    return segment_damaged(ref_segment(store, ref), ref_offset(ref), RECORD_DAMAGED);
 }
 
-/* A lookup, and what it met that was damaged. */
+/* A lookup: where the record is, and what it met that was damaged. */
 struct lookup {
     const struct bitcask *store;
+    const struct segment *segment;
+    uint64_t              offset, shape;
     uint64_t              damaged; /* ref, 0: none */
 };
+
+static __attribute__((noinline, cold)) bool is_damaged(const struct segment *segment, uint64_t offset)
+{
+    return !record_check(segment_record(segment, offset), segment_limit(segment) - offset, segment_place(segment, offset));
+}
 
 /*
  * index_match.  A tag fits by chance once in some ten thousand times; so when the key is another one, the record is
@@ -24,27 +31,33 @@ struct lookup {
  */
 static inline bool match_or_suspect(const void *context, uint64_t ref, slice key)
 {
-    struct lookup        *lookup = (struct lookup *)context;
-    const struct segment *segment = ref_segment(lookup->store, ref);
-    const struct record  *record = segment_record(segment, ref_offset(ref));
+    struct lookup       *lookup = (struct lookup *)context;
+    const struct record *record;
 
+    lookup->segment = ref_segment(lookup->store, ref);
+    lookup->offset = ref_offset(ref);
+    record = segment_record(lookup->segment, lookup->offset);
     /* The lines behind the key, which the checksum wants next, on their way while the key's is waited for. */
     __builtin_prefetch((const char *)record + 64);
     __builtin_prefetch((const char *)record + 128);
-    if (__builtin_expect(match_key(lookup->store, ref, key), 1))
+    lookup->shape = record_shape(record);
+    if (__builtin_expect(RECORD_KEY_SIZE(lookup->shape) == key.size &&
+                         record_fits(lookup->segment, lookup->offset, key.size, lookup->shape) &&
+                         same_bytes((const char *)(record + 1), key.data, key.size), 1))
         return true;
-    if (!record_check(record, segment_limit(segment) - ref_offset(ref), segment_place(segment, ref_offset(ref))))
+    if (is_damaged(lookup->segment, lookup->offset))
         lookup->damaged = ref;
     return false;
 }
 
-static inline kv_status find_value(const struct bitcask *store, slice key, uint64_t hash, slice *value)
+/* Inlined: what a get has to do between two misses decides how many gets the processor has in flight. */
+INDEX_INLINE kv_status find_value(const struct bitcask *store, slice key, uint64_t hash, slice *value)
 {
-    struct lookup lookup = {store, 0};
+    struct lookup lookup = {.store = store};
     uint64_t      ref = index_find(store->index, hash, key, match_or_suspect, &lookup);
 
     if (__builtin_expect(ref != 0, 1))
-        return read_value(store, ref, hash, value);
+        return read_found(store, lookup.segment, lookup.offset, lookup.shape, key, hash, value);
     return __builtin_expect(lookup.damaged != 0, 0) ? read_damaged(store, lookup.damaged) : KV_NOT_FOUND;
 }
 

@@ -12,7 +12,7 @@
 #include "engines/bitcask/record.h"
 
 #define SEGMENT_MAGIC   "AssayBit"
-#define SEGMENT_VERSION 1u
+#define SEGMENT_VERSION 2u
 #define SEGMENT_SLOTS   65536u
 #define SEGMENT_NAME_MAX 40
 

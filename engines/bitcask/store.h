@@ -179,6 +179,10 @@ static inline bool same_bytes(const char *a, const char *b, size_t size)
 {
     uint64_t x[2], y[2];
 
+    if (__builtin_expect(size == 16, 1)) {
+        __m128i same = _mm_cmpeq_epi8(_mm_loadu_si128((const __m128i *)a), _mm_loadu_si128((const __m128i *)b));
+        return _mm_movemask_epi8(same) == 0xffff;
+    }
     if (size < 8 || size > 16)
         return memcmp(a, b, size) == 0;
     memcpy(&x[0], a, 8);

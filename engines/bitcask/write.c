@@ -89,7 +89,7 @@ static kv_status changed(struct bitcask_session *session, uint64_t ref, slice ke
 
     session->value.size = 0;
     if (ref)
-        TRY(read_value(store, ref, hash, &old));
+        TRY(read_value(store, ref, key, hash, &old));
     status = change(arg, ref ? &old : NULL, &session->value);
     if (status == KV_OK && session->value.size > KV_VALUE_BYTES_MAX)
         status = kv_fail(KV_TOO_LARGE, "a value of %zu bytes for a key of %zu; bitcask takes up to %u", session->value.size,
