@@ -3,24 +3,17 @@
 
 #include <dlfcn.h>
 #include <errno.h>
-#include <linux/audit.h>
-#include <linux/filter.h>
-#include <linux/seccomp.h>
 #include <limits.h>
-#include <signal.h>
-#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/prctl.h>
 #include <sys/ptrace.h>
 #include <sys/reg.h>
-#include <sys/syscall.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "common/fail.h"
 #include "harness/preload/alloc.h"
+#include "harness/traced.h"
 #include "results/result.h"
 
 static const char *const call_names[COUNTING_CALLS_MAX] = {
@@ -54,72 +47,29 @@ static bool find_preload(char *out, size_t out_bytes)
     return access(out, R_OK) == 0;
 }
 
-static void become_counted(const struct counting_start *start)
+static bool count_call(void *arg, pid_t thread)
 {
-    char preload[PATH_MAX + 64];
-
-    if (find_preload(preload, sizeof preload))
-        setenv("LD_PRELOAD", preload, 1);
-    putenv(strdup(start->variable));
-    prctl(PR_SET_PDEATHSIG, SIGKILL);
-    ptrace(PTRACE_TRACEME, 0, NULL, NULL);
-    raise(SIGSTOP); /* until the tracer has set its options */
-    execv("/proc/self/exe", start->argv);
-    _exit(126);
-}
-
-static void count_call(struct counting_page *page, pid_t thread)
-{
-    long number;
+    struct counting_page *page = arg;
+    long                  number;
 
     if (!page->counting)
-        return;
+        return false;
     errno = 0;
     number = ptrace(PTRACE_PEEKUSER, thread, (void *)(sizeof(long) * ORIG_RAX), NULL);
     if (errno == 0 && number >= 0 && number < COUNTING_CALLS_MAX)
         page->calls[number]++;
+    return false;
 }
 
 int counting_trace(void *arg)
 {
     struct counting_start *start = arg;
-    const long options = PTRACE_O_TRACECLONE | PTRACE_O_TRACEFORK | PTRACE_O_TRACEVFORK | PTRACE_O_TRACEEXEC |
-                         PTRACE_O_TRACESECCOMP | PTRACE_O_EXITKILL;
-    pid_t child = fork(), stopped;
-    int   status;
+    char                   preload[PATH_MAX + 64];
+    struct traced traced = {.argv = start->argv, .variable = start->variable, .entered = count_call, .arg = start->page};
 
-    if (child < 0)
-        return 126;
-    if (child == 0)
-        become_counted(start);
-    if (waitpid(child, &status, __WALL) != child || !WIFSTOPPED(status))
-        return 126;
-    if (ptrace(PTRACE_SETOPTIONS, child, NULL, (void *)options) != 0) {
-        kill(child, SIGKILL);
-        return 126;
-    }
-    ptrace(PTRACE_CONT, child, NULL, NULL);
-    while ((stopped = waitpid(-1, &status, __WALL)) > 0 || errno == EINTR) {
-        long signal_ = 0;
-
-        if (stopped < 0)
-            continue;
-        if (WIFEXITED(status) || WIFSIGNALED(status)) {
-            if (stopped != child)
-                continue;
-            if (WIFEXITED(status))
-                return WEXITSTATUS(status);
-            signal(WTERMSIG(status), SIG_DFL);
-            raise(WTERMSIG(status)); /* so that our own parent reads how it ended */
-            return 126;
-        }
-        if (status >> 8 == (SIGTRAP | PTRACE_EVENT_SECCOMP << 8))
-            count_call(start->page, stopped);
-        else if (status >> 16 == 0 && WSTOPSIG(status) != SIGTRAP && WSTOPSIG(status) != SIGSTOP)
-            signal_ = WSTOPSIG(status); /* its own; events and the first stop of a thread are ours */
-        ptrace(PTRACE_CONT, stopped, NULL, (void *)signal_);
-    }
-    return 126;
+    if (find_preload(preload, sizeof preload))
+        traced.preload = preload;
+    return traced_main(&traced);
 }
 
 /* The counted process. */
@@ -131,17 +81,6 @@ static const struct alloc_counts *allocations(void)
     return dlsym(RTLD_DEFAULT, ALLOC_COUNTS_SYMBOL);
 }
 
-static bool stop_at_each_call(void)
-{
-    struct sock_filter filter[] = {
-        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_TRACE),
-    };
-    struct sock_fprog program = {.len = 1, .filter = filter};
-
-    return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 &&
-           syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_TSYNC, &program) == 0;
-}
-
 static bool calls_counted;
 
 void counting_begin(struct counting_page *page)
@@ -150,7 +89,7 @@ void counting_begin(struct counting_page *page)
 
     if (now)
         at_begin = *now;
-    calls_counted = page && stop_at_each_call();
+    calls_counted = page && traced_stop_at(NULL, 0);
     if (calls_counted)
         page->counting = 1;
 }

@@ -2,9 +2,8 @@
  * counting.h -- system calls by name and allocations of a whole process, between two marks.
  *
  * Both slow what they count, so they have a process of their own: the same command runs once more under a tracer, with
- * a preloaded library that counts malloc and its kin.  Up to the first mark it runs at full speed; there it installs a
- * seccomp filter on all its threads that stops at each call (one ptrace stop a call, not two), and the tracer counts
- * until the second.
+ * a preloaded library that counts malloc and its kin.  Up to the first mark it runs at full speed; there it asks to be
+ * stopped at each call (traced.h), and the tracer counts until the second.
  */
 #ifndef ASSAY_HARNESS_COUNTING_H
 #define ASSAY_HARNESS_COUNTING_H
