@@ -5,8 +5,8 @@
  * by the seed.  The parent of a cell forks it, watches it (progress, disk space, how long a process has to wait for the
  * processor), and takes its JSON from a memory file, so that it outlives whatever happens to the cell.
  *
- * The pass that counts calls and allocations runs this command again in a traced process; ASSAY_BENCH_COUNT tells that
- * process which engine it is for.
+ * The passes that count calls and allocations, and that look for the syncs of a tier, run this command again in a traced process;
+ * ASSAY_BENCH_TRACED tells that process which pass and which engine it is for.
  */
 #include <dirent.h>
 #include <errno.h>
@@ -41,6 +41,8 @@
 #include "harness/compare.h"
 #include "harness/meters.h"
 #include "harness/space.h"
+#include "harness/tiercheck.h"
+#include "harness/traced.h"
 #include "results/facts.h"
 #include "results/result.h"
 #include "workloads/ops.h"
@@ -50,7 +52,7 @@
 #define ROUNDS_MAX      1000
 #define WATCH_NS        (10 * NS_PER_MS)
 #define DISK_SAMPLE_NS  (250 * NS_PER_MS)
-#define COUNT_VARIABLE  "ASSAY_BENCH_COUNT"
+#define TRACED_VARIABLE "ASSAY_BENCH_TRACED"
 #define CALIBRATION_NS  (3 * NS_PER_S)
 #define LABEL_LETTERS   "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_+" /* safe in tables, files and --set */
 #define OTHERS_SHARE    0.10 /* from here on what else ran is worth a warning */
@@ -76,7 +78,7 @@ struct bench {
     const char     *workload_name, *durability_text, *load_durability_text, *base_dir, *out_path;
     uint64_t        batch, memory_bytes, rounds, timeout_ns;
     bool            batch_given, memory_given;
-    bool            cold, force, no_meters, no_calibration;
+    bool            cold, force, no_meters, no_calibration, verify_tier;
 
     struct workload         workload;
     struct workload_options options;
@@ -89,14 +91,15 @@ struct bench {
     struct cgroup           cgroup;
     struct progress_page   *page;
     struct counting_page   *counted;
-    int                     page_fd, counted_fd;
+    struct tiercheck_page  *checked;
+    int                     page_fd, counted_fd, checked_fd;
     struct progress         progress;
     json_t                 *result, *cells;
     char                  **argv;
     bool                    broken; /* a promise was broken: exit 1 */
 };
 
-#define OWN_OPTIONS 15
+#define OWN_OPTIONS 16
 
 static const char usage[] = "--engine A,B --workload W [options]";
 static const char examples[] =
@@ -302,7 +305,7 @@ static bool resolve(struct bench *bench)
     return check_dir(bench);
 }
 
-/* The counting process: this command again. */
+/* The traced processes: this command again. */
 
 static void *share_memory(int *fd, size_t bytes, const char *name)
 {
@@ -316,24 +319,57 @@ static void *share_memory(int *fd, size_t bytes, const char *name)
     return page;
 }
 
-static int count_cell(struct bench *bench, const char *order)
+static void *shared_memory(int fd, size_t bytes)
 {
-    struct cell cell = {.workload = &bench->workload, .counting = true, .load_durability = bench->load_durability};
-    size_t      index;
-    int         page_fd, counted_fd, at = 0;
+    return mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+}
 
-    if (sscanf(order, "%zu,%d,%d,%d,%n", &index, &cell.out, &page_fd, &counted_fd, &at) != 4 || !at ||
-        index >= bench->entry_count)
+/* What a traced process is told: which engine, where its JSON goes, the pages it shares, and where to work. */
+#define COUNT_ORDER "count,%zu,%d,%d,%d,%s"
+#define CHECK_ORDER "check,%zu,%d,%d,%d,%s"
+
+static int count_cell(struct bench *bench, size_t index, int out, struct progress_page *page, int counted_fd, const char *dir)
+{
+    struct cell cell = {.workload = &bench->workload, .counting = true, .load_durability = bench->load_durability,
+                        .out = out, .page = page, .engine = bench->entries[index].engine,
+                        .config = bench->entries[index].config};
+
+    cell.config.dir = dir;
+    cell.counted = shared_memory(counted_fd, sizeof *cell.counted);
+    return cell.counted == MAP_FAILED ? 126 : cell_main(&cell);
+}
+
+static int check_tier(struct bench *bench, size_t index, int out, struct progress_page *page, int checked_fd, const char *dir)
+{
+    struct tiercheck_page *checked = shared_memory(checked_fd, sizeof *checked);
+    struct entry          *entry = &bench->entries[index];
+    json_t                *json;
+    bool                   good;
+
+    if (checked == MAP_FAILED)
+        return 126;
+    entry->config.dir = dir;
+    snprintf(page->pass, sizeof page->pass, "tier check");
+    good = tiercheck_write(checked, entry->engine, &entry->config, &page->ops);
+    json = json_pack("{s:s, s:s?, s:[], s:[]}", "status", good ? "ok" : "failed", "reason", good ? NULL : fail_text(),
+                     "warnings", "phases");
+    result_publish(json, out);
+    return 0;
+}
+
+static int run_traced(struct bench *bench, const char *order)
+{
+    struct progress_page *page;
+    char                  pass[8];
+    size_t                index;
+    int                   out, page_fd, shared_fd, at = 0;
+
+    if (sscanf(order, "%7[a-z],%zu,%d,%d,%d,%n", pass, &index, &out, &page_fd, &shared_fd, &at) != 5 || !at ||
+        index >= bench->entry_count || (page = shared_memory(page_fd, sizeof *page)) == MAP_FAILED)
         return 126;
     unsetenv("LD_PRELOAD");
-    cell.engine = bench->entries[index].engine;
-    cell.config = bench->entries[index].config;
-    cell.config.dir = order + at;
-    cell.page = mmap(NULL, sizeof *cell.page, PROT_READ | PROT_WRITE, MAP_SHARED, page_fd, 0);
-    cell.counted = mmap(NULL, sizeof *cell.counted, PROT_READ | PROT_WRITE, MAP_SHARED, counted_fd, 0);
-    if (cell.page == MAP_FAILED || cell.counted == MAP_FAILED)
-        return 126;
-    _exit(cell_main(&cell));
+    unsetenv(TRACED_VARIABLE);
+    _exit((strcmp(pass, "check") == 0 ? check_tier : count_cell)(bench, index, out, page, shared_fd, order + at));
 }
 
 /* Cells. */
@@ -391,7 +427,9 @@ static json_t *run_child(struct bench *bench, const struct entry *entry, struct 
                          struct watched *seen)
 {
     char                    dir[PATH_MAX + 64], variable[PATH_MAX + 160];
-    struct counting_start   start = {bench->argv, variable, bench->counted};
+    struct counting_start   counting = {bench->argv, variable, bench->counted};
+    struct traced           checking = {.argv = bench->argv, .variable = variable, .entered = tiercheck_entered,
+                                        .left = tiercheck_left, .arg = bench->checked};
     struct child_result     ended;
     json_t                 *json;
     pid_t                   pid;
@@ -405,9 +443,15 @@ static json_t *run_child(struct bench *bench, const struct entry *entry, struct 
     cell->config.dir = dir;
     memset(bench->page, 0, sizeof *bench->page);
     memset(bench->counted, 0, sizeof *bench->counted);
-    snprintf(variable, sizeof variable, COUNT_VARIABLE "=%zu,%d,%d,%d,%s", (size_t)(entry - bench->entries), cell->out,
-             bench->page_fd, bench->counted_fd, dir);
-    pid = cell->counting ? child_start(counting_trace, &start) : child_start(cell_main, cell);
+    if (cell->checking)
+        snprintf(variable, sizeof variable, TRACED_VARIABLE "=" CHECK_ORDER, (size_t)(entry - bench->entries), cell->out,
+                 bench->page_fd, bench->checked_fd, dir);
+    else
+        snprintf(variable, sizeof variable, TRACED_VARIABLE "=" COUNT_ORDER, (size_t)(entry - bench->entries), cell->out,
+                 bench->page_fd, bench->counted_fd, dir);
+    pid = cell->checking   ? child_start(traced_main, &checking)
+          : cell->counting ? child_start(counting_trace, &counting)
+                           : child_start(cell_main, cell);
     if (pid < 0) {
         close(cell->out);
         space_remove(dir);
@@ -507,6 +551,38 @@ static void take_settings(struct bench *bench, const struct entry *entry, json_t
     json_object_del(cell, "settings");
 }
 
+/* The syncs of the tier, looked for in a process of its own; what was found stands with the engine. */
+static void verify_tier(struct bench *bench, const struct entry *entry, const char *label)
+{
+    struct cell    checking = {.engine = entry->engine, .config = entry->config, .checking = true};
+    json_t        *engine = json_array_get(json_object_get(bench->result, "engines"), (size_t)(entry - bench->entries));
+    char           device[PATH_MAX];
+    const char    *unknowable = facts_fs_is_memory(bench->dir) ? "the store is in memory, where a sync means nothing"
+                                : !facts_device_path(bench->dir, device, sizeof device)
+                                    ? "the device below the store is not known, nor whether syncs reach it" : NULL;
+    struct watched seen;
+    json_t        *json, *check;
+
+    memset(bench->checked, 0, sizeof *bench->checked);
+    json = run_child(bench, entry, &checking, label, &seen);
+    if (seen.stopped) {
+        json_decref(json);
+        return;
+    }
+    check = tiercheck_judge(bench->checked, entry->config.durability, unknowable);
+    if (!json || strcmp(status_of(json), "ok") != 0)
+        result_warn(bench->result, "%s: the tier was not checked: %s", entry->label, json ? reason_of(json) : fail_text());
+    else if (json_is_false(json_object_get(check, "ok")))
+        result_warn(bench->result, "%s claims durability %s and does not keep it: %s", entry->label,
+                    json_string_value(json_object_get(check, "tier")), json_string_value(json_object_get(check, "why")));
+    else if (json_is_null(json_object_get(check, "ok")))
+        result_warn(bench->result, "%s: whether durability %s is kept is not known: %s", entry->label,
+                    json_string_value(json_object_get(check, "tier")), json_string_value(json_object_get(check, "why")));
+    bench->broken |= json_is_false(json_object_get(check, "ok"));
+    json_object_set_new(engine, "tier_check", check);
+    json_decref(json);
+}
+
 static void run_cell(struct bench *bench, struct entry *entry, uint64_t round, size_t slot)
 {
     struct cell cell = {.engine = entry->engine,
@@ -544,6 +620,8 @@ static void run_cell(struct bench *bench, struct entry *entry, uint64_t round, s
         }
         if (round == 0 && !bench->no_meters && strcmp(status_of(json), "ok") == 0 && !stop_requested())
             count_calls(bench, entry, json, label);
+        if (round == 0 && bench->verify_tier && (entry->engine->can & KV_DURABLE) && !stop_requested())
+            verify_tier(bench, entry, label);
     }
     take_settings(bench, entry, json);
     complete_cell(json);
@@ -803,6 +881,27 @@ static void print_row(const json_t *summary, const char *label, const char *phas
             cell_text(text[6], median_of(summary, label, "cell", NULL, "disk_bytes"), 'b'));
 }
 
+/* "tier check  bitcask ok: 48 of 48 writes of one session synced before they were acknowledged". */
+static void print_tier_checks(const struct bench *bench)
+{
+    json_t *engine, *check, *part;
+    size_t  i, j;
+
+    json_array_foreach(json_object_get(bench->result, "engines"), i, engine) {
+        if (!json_is_object(check = json_object_get(engine, "tier_check")))
+            continue;
+        fprintf(stderr, "tier check: %s, %s: %s", json_string_value(json_object_get(engine, "name")),
+                json_string_value(json_object_get(check, "tier")),
+                json_is_true(json_object_get(check, "ok")) ? "ok" : json_is_null(json_object_get(check, "ok")) ? "unknown" : "BROKEN");
+        json_array_foreach(json_object_get(check, "parts"), j, part)
+            fprintf(stderr, "%s %s %" JSON_INTEGER_FORMAT " syncs of %" JSON_INTEGER_FORMAT " due, %" JSON_INTEGER_FORMAT " flushes",
+                    j ? ";" : ":", json_string_value(json_object_get(part, "name")),
+                    json_integer_value(json_object_get(part, "syncs")), json_integer_value(json_object_get(part, "syncs_due")),
+                    json_integer_value(json_object_get(part, "flushes")));
+        fputc('\n', stderr);
+    }
+}
+
 #define WARNINGS_SHOWN 6 /* of cells, on the terminal; the result has them all */
 
 static void print_table(struct bench *bench, const json_t *summary)
@@ -830,6 +929,7 @@ static void print_table(struct bench *bench, const json_t *summary)
         for (j = 0; j < workload->phase_count; j++)
             print_row(summary, label, "run", workload->phase_count > 1 ? workload->phases[j].name : NULL);
     }
+    print_tier_checks(bench);
     json_array_foreach(bench->cells, i, cell) {
         json_array_foreach(json_object_get(cell, "warnings"), j, warning) {
             if (warning_count++ >= WARNINGS_SHOWN)
@@ -888,7 +988,8 @@ static bool prepare(struct bench *bench)
 {
     bench->page = share_memory(&bench->page_fd, sizeof *bench->page, "assay-progress");
     bench->counted = bench->page ? share_memory(&bench->counted_fd, sizeof *bench->counted, "assay-counts") : NULL;
-    if (!bench->counted || !make_run_dir(bench))
+    bench->checked = bench->counted ? share_memory(&bench->checked_fd, sizeof *bench->checked, "assay-check") : NULL;
+    if (!bench->checked || !make_run_dir(bench))
         return false;
     if (bench->memory_bytes && !cgroup_make(&bench->cgroup, bench->memory_bytes))
         result_warn(bench->result, "memory is not limited: %s", fail_text());
@@ -991,6 +1092,8 @@ int command_bench(int argc, char **argv)
          "leave out what the machine itself can do (some seconds)", NULL},
         {"no-meters", ARG_FLAG, &bench.no_meters, NULL, "leave out the pass that counts system calls and allocations",
          NULL},
+        {"verify-tier", ARG_FLAG, &bench.verify_tier, NULL,
+         "see in a process of its own whether the engines sync as their tier needs; exit 1 if one does not", NULL},
         {"timeout", ARG_TIME, &bench.timeout_ns, "T", "a cell without progress for so long has hung (default 2m)",
          NULL},
         {"verified", ARG_EACH, &bench.verified_list, "FILE", "crash results that may vouch for the engines", NULL},
@@ -1005,7 +1108,7 @@ int command_bench(int argc, char **argv)
         options,
         examples,
         "Every field of the workload is an option too; `assay workloads --help` explains each:"};
-    const char *count = getenv(COUNT_VARIABLE);
+    const char *traced = getenv(TRACED_VARIABLE);
     bool        force = false;
     int         code;
 
@@ -1024,7 +1127,7 @@ int command_bench(int argc, char **argv)
     bench.force = force;
     if (!resolve(&bench))
         return args_wrong(&command, "%s", fail_text());
-    if (count)
-        return count_cell(&bench, count);
+    if (traced)
+        return run_traced(&bench, traced);
     return run_bench(&bench, &command, argc, argv);
 }

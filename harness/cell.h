@@ -30,6 +30,7 @@ struct cell {
         load_durability; /* the store is loaded with this tier, then opened again with that of config */
     bool                    counting;     /* the phase "meters" only: load, then count calls and allocations */
     struct counting_page   *counted;      /* then: shared with the tracer */
+    bool                    checking;     /* not a cell, but the syncs of its tier: tiercheck.h */
     int                     out;          /* takes the JSON */
 };
 

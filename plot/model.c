@@ -374,6 +374,25 @@ static bool is_embedded(const json_t *verified, const char *run_id)
     return false;
 }
 
+/* What the tier check saw: syncs that were not asked for break a promise without any crash; those that were are no proof. */
+static void add_tier_check(struct evidence *evidence, const json_t *check)
+{
+    json_t *ok   = json_object_get(check, "ok");
+    char   *more = NULL;
+
+    if (!json_is_object(check))
+        return;
+    if (json_is_null(ok))
+        more = text_of("%swhether it syncs is not known", *evidence->why ? ", " : "");
+    else if (json_is_true(ok))
+        more = text_of("%ssyncs as the tier needs", *evidence->why ? ", " : "");
+    else
+        more = text_of("%sSYNCS ARE MISSING: %s", *evidence->why ? ", " : "", text_at(check, "why"));
+    append(&evidence->why, more);
+    free(more);
+    evidence->broken = evidence->broken || json_is_false(ok);
+}
+
 enum badge model_badge(const struct model *model, const json_t *root, const json_t *engine, char **why)
 {
     struct evidence evidence = {.why = text_of("%s", "")};
@@ -399,6 +418,7 @@ enum badge model_badge(const struct model *model, const json_t *root, const json
             add_evidence(&evidence, text_at(crash->root, "mode"), text_at(crash->root, "profile"), crash->broken == 0,
                          crash->tried, crash->tried_word);
     }
+    add_tier_check(&evidence, json_object_get(engine, "tier_check"));
     if (!*evidence.why)
         append(&evidence.why, "no crash run of this build, tier and options was given");
     *why = evidence.why;

@@ -185,6 +185,31 @@ static void write_pairs(FILE *html, const char *head, const json_t *first, const
     fputs("</td></tr>\n", html);
 }
 
+/* "ok: one session 48 syncs of 48 due, the device was flushed 48 times; ...". */
+static void write_tier_check(FILE *html, const json_t *check)
+{
+    json_t *part, *ok = json_object_get(check, "ok");
+    char   *line;
+    size_t  i;
+
+    if (!json_is_object(check))
+        return;
+    fprintf(html, "<tr><th scope=\"row\">Tier check</th><td>%s", json_is_true(ok) ? "✓ ok" : json_is_null(ok) ? "? unknown" : "✗ broken");
+    if (*text_at(check, "why")) {
+        fputs(": ", html);
+        text(html, text_at(check, "why"));
+    }
+    json_array_foreach(json_object_get(check, "parts"), i, part) {
+        line = text_of("%s%s: %lld syncs of %lld due, %lld flushes of the device", i ? "; " : ". ", text_at(part, "name"),
+                       (long long)json_integer_value(json_object_get(part, "syncs")),
+                       (long long)json_integer_value(json_object_get(part, "syncs_due")),
+                       (long long)json_integer_value(json_object_get(part, "flushes")));
+        text(html, line);
+        free(line);
+    }
+    fputs("</td></tr>\n", html);
+}
+
 static void write_engine(FILE *html, const json_t *engine)
 {
     fputs("<details><summary>", html);
@@ -195,6 +220,7 @@ static void write_engine(FILE *html, const json_t *engine)
     write_row(html, "Version", text_at(engine, "version"));
     write_row(html, "Licence", text_at(engine, "licence"));
     write_row(html, "Tier", text_at(engine, "tier"));
+    write_tier_check(html, json_object_get(engine, "tier_check"));
     write_list(html, "Capabilities", json_object_get(engine, "capabilities"));
     write_pairs(html, "Options", json_object_get(engine, "options"), json_object_get(engine, "sizes"));
     write_pairs(html, "In effect", json_object_get(engine, "settings"), NULL);

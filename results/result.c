@@ -108,11 +108,11 @@ json_t *result_engine(const struct kv_engine *engine, const struct kv_config *co
         if (facts_file_xxh3(plugin ? info.dli_fname : "/proc/self/exe", hash))
             binary = json_string(hash);
     }
-    return json_pack("{s:s, s:s, s:s, s:s?, s:o, s:o, s:o, s:n, s:s, s:o, s:n}", "name", engine->name, "version",
+    return json_pack("{s:s, s:s, s:s, s:s?, s:o, s:o, s:o, s:n, s:s, s:o, s:n, s:n}", "name", engine->name, "version",
                      engine->version, "summary", engine->summary, "licence", engine->licence, "capabilities", capabilities,
                      "options", options, "sizes", sizes, "settings", "tier",
                      engine->can & KV_DURABLE ? kv_durability_text(config->durability, tier) : "volatile", "binary_xxh3",
-                     binary, "verified");
+                     binary, "verified", "tier_check");
 }
 
 static void add_setting(void *arg, const char *name, const char *value)

@@ -25,7 +25,7 @@ __attribute__((format(printf, 2, 3)))
 void result_warn(json_t *object, const char *format, ...);
 
 /* An engine as it is to be opened: name, version, summary, licence, capabilities, options as text, tier ("volatile" for engines
- * without KV_DURABLE), binary_xxh3 (of the file that holds the engine's code), settings and verified null. */
+ * without KV_DURABLE), binary_xxh3 (of the file that holds the engine's code), settings, verified and tier_check null. */
 json_t *result_engine(const struct kv_engine *engine, const struct kv_config *config);
 
 /* How an open store is really set up, in the engine's own words: {name: text}; null when the engine does not tell.  Goes into

@@ -273,6 +273,27 @@ static enum badge badge_of(const char *bench, const char *engine, const char *cr
     return badge;
 }
 
+static void missing_syncs_break_a_badge_whatever_crash_runs_say(void **state)
+{
+    json_t *root = json_load_file(GOLDEN "bench-a.json", 0, NULL), *engine;
+    size_t  i;
+    char   *page;
+
+    (void)state;
+    json_array_foreach(json_object_get(root, "engines"), i, engine) {
+        if (strcmp(json_string_value(json_object_get(engine, "name")), "bitcask") == 0)
+            json_object_set_new(engine, "tier_check", json_pack("{s:s, s:b, s:s, s:[]}", "tier", "process", "ok", 0, "why",
+                                                                "8 of 8 writes were not synced", "parts"));
+    }
+    assert_int_equal(json_dump_file(root, input, 0), 0);
+    json_decref(root);
+    assert_int_equal(badge_of(input, "bitcask", GOLDEN "crash-kill.json"), BADGE_BROKEN);
+    assert_int_equal(REPORT(NULL, input), 0);
+    page = read_out("index.html");
+    assert_non_null(strstr(page, "SYNCS ARE MISSING: 8 of 8 writes were not synced"));
+    free(page);
+}
+
 /* A golden crash file with one text changed: object NULL is the root. */
 static const char *changed(const char *path, const char *object, const char *key, const char *text)
 {
