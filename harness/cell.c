@@ -289,6 +289,7 @@ static bool pass(struct run *run, const char *name, const char *part, void (*job
                  json_t **phase)
 {
     struct meters end, flushed, used;
+    uint64_t      began_ns;
     bool          good;
 
     enter(run, name);
@@ -297,6 +298,7 @@ static bool pass(struct run *run, const char *name, const char *part, void (*job
         sync_fs(run);
         meters_read(&run->at_begin, device_of(run));
     }
+    began_ns = clock_read_ns(CLOCK_REALTIME);
     run->begin_ns = clock_now_ns();
     good = crew_run(&run->crew, job);
     run->wall_ns = clock_now_ns() - run->begin_ns;
@@ -309,6 +311,7 @@ static bool pass(struct run *run, const char *name, const char *part, void (*job
         used = meters_delta(&run->at_begin, &end);
     }
     *phase = phase_json(run, name, part, metered ? &used : NULL);
+    json_object_set_new(*phase, "started_unix_ns", json_integer((json_int_t)began_ns));
     if (metered && (job == job_load || job == job_throughput)) {
         struct tally tally = crew_tally(&run->crew);
 

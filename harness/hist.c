@@ -86,3 +86,34 @@ json_t *hist_json(const struct hist *hist)
         json_object_set_new(object, quantiles[i].name, json_integer((json_int_t)hist_quantile(hist, quantiles[i].q)));
     return object;
 }
+
+bool hist_add_json(struct hist *into, const json_t *record)
+{
+    json_int_t min = json_integer_value(json_object_get(record, "min"));
+    json_int_t max = json_integer_value(json_object_get(record, "max"));
+    json_int_t count = json_integer_value(json_object_get(record, "count")), seen = 0;
+    json_t    *pair;
+    size_t     i;
+
+    json_array_foreach(json_object_get(record, "histogram"), i, pair) {
+        json_int_t low = json_integer_value(json_array_get(pair, 0)), in = json_integer_value(json_array_get(pair, 1));
+
+        if (low < 0 || in <= 0 || in > count - seen || hist_low(hist_bucket((uint64_t)low)) != (uint64_t)low) {
+            fail_set("a histogram has the impossible bucket [%lld, %lld]", (long long)low, (long long)in);
+            return false;
+        }
+        into->bucket[hist_bucket((uint64_t)low)] += (uint64_t)in;
+        seen += in;
+    }
+    if (seen != count || count <= 0 || min < 0 || max < min) {
+        fail_set("a histogram holds %lld samples, its count says %lld", (long long)seen, (long long)count);
+        return false;
+    }
+    if (into->count == 0 || (uint64_t)min < into->min)
+        into->min = (uint64_t)min;
+    if ((uint64_t)max > into->max)
+        into->max = (uint64_t)max;
+    into->count += (uint64_t)count;
+    into->sum += (unsigned __int128)json_integer_value(json_object_get(record, "sum"));
+    return true;
+}

@@ -8,6 +8,7 @@
 #define ASSAY_HARNESS_HIST_H
 
 #include <jansson.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -55,5 +56,7 @@ uint64_t hist_quantile(const struct hist *hist, double q);
 
 /* {count, sum, min, max, mean, p50, p90, p95, p99, p999, p9999, histogram}; null for an empty one.  A new reference. */
 json_t *hist_json(const struct hist *hist);
+/* Adds what hist_json wrote.  False with fail_set() when its parts contradict one another; *into is of no use then. */
+bool hist_add_json(struct hist *into, const json_t *record);
 
 #endif

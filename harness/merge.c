@@ -4,6 +4,9 @@
  * Cells stay as they are, their rounds counted on; summary and ratios are made anew from all of them.  What can be added is
  * added exactly, in "pooled": operations, errors, and histograms bucket by bucket, so that a percentile of the whole is
  * that of all samples and no average of percentiles.  Files that did not do the same work are refused.
+ *
+ * With --together the files are of load generators that ran at the same time: their cells of a round become one (together.h),
+ * and their streams of operations differ.
  */
 #include <stdint.h>
 #include <stdio.h>
@@ -16,6 +19,7 @@
 #include "common/outfile.h"
 #include "harness/compare.h"
 #include "harness/hist.h"
+#include "harness/together.h"
 #include "results/result.h"
 
 static const char *text_at(const json_t *object, const char *key)
@@ -25,14 +29,14 @@ static const char *text_at(const json_t *object, const char *key)
     return text ? text : "";
 }
 
-/* The name of a field in which two objects differ, NULL when they are equal. */
-static const char *difference(const json_t *a, const json_t *b)
+/* The name of a field in which two objects differ, but for one that may; NULL when they are equal. */
+static const char *difference(const json_t *a, const json_t *b, const char *may)
 {
     const char *key;
     json_t     *value;
 
     json_object_foreach((json_t *)a, key, value) {
-        if (!json_equal(value, json_object_get(b, key)))
+        if (!json_equal(value, json_object_get(b, key)) && (!may || strcmp(key, may) != 0))
             return key;
     }
     json_object_foreach((json_t *)b, key, value) {
@@ -55,12 +59,12 @@ static json_t *engine_of(const json_t *root, const char *name)
 }
 
 /* False with fail_set(): the two files did not do the same work. */
-static bool same_work(const char *a_path, const json_t *a, const char *b_path, const json_t *b)
+static bool same_work(const char *a_path, const json_t *a, const char *b_path, const json_t *b, bool together)
 {
     static const char *const settings[] = {"durability", "load_durability", "memory_bytes", "cold", "threads", "batch", "baseline"};
     static const char *const fields[]   = {"engine", "version", "tier", "options"};
     const json_t *a_settings = json_object_get(a, "settings"), *b_settings = json_object_get(b, "settings");
-    const char   *field      = difference(json_object_get(a, "workload"), json_object_get(b, "workload"));
+    const char   *field      = difference(json_object_get(a, "workload"), json_object_get(b, "workload"), together ? "seed" : NULL);
     json_t       *engine;
     size_t        i;
 
@@ -78,7 +82,7 @@ static bool same_work(const char *a_path, const json_t *a, const char *b_path, c
         fail_set("%s and %s differ in workload.%s; only runs of one workload can be added", a_path, b_path, field);
         return false;
     }
-    if (!json_equal(json_object_get(a, "opstream_xxh3"), json_object_get(b, "opstream_xxh3"))) {
+    if (!together && !json_equal(json_object_get(a, "opstream_xxh3"), json_object_get(b, "opstream_xxh3"))) {
         fail_set("%s and %s differ in opstream_xxh3: they did not do the same operations", a_path, b_path);
         return false;
     }
@@ -86,6 +90,8 @@ static bool same_work(const char *a_path, const json_t *a, const char *b_path, c
         const json_t *other = engine_of(a, text_at(engine, "name"));
 
         for (size_t f = 0; other && f < sizeof fields / sizeof *fields; f++) {
+            if (together && strcmp(fields[f], "options") == 0)
+                continue; /* where each finds the server may differ; it is told */
             if (!json_equal(json_object_get(engine, fields[f]), json_object_get(other, fields[f]))) {
                 fail_set("%s and %s differ in the %s of engine %s", a_path, b_path, fields[f], text_at(engine, "name"));
                 return false;
@@ -142,38 +148,6 @@ static json_t *object_in(json_t *object, const char *key)
     return json_object_get(object, key);
 }
 
-/* Adds a record of a result to a histogram.  False with fail_set() when its parts contradict one another. */
-static bool add_record(struct hist *into, const json_t *record)
-{
-    json_int_t min = json_integer_value(json_object_get(record, "min"));
-    json_int_t max = json_integer_value(json_object_get(record, "max"));
-    json_int_t count = json_integer_value(json_object_get(record, "count")), seen = 0;
-    json_t    *pair;
-    size_t     i;
-
-    json_array_foreach(json_object_get(record, "histogram"), i, pair) {
-        json_int_t low = json_integer_value(json_array_get(pair, 0)), in = json_integer_value(json_array_get(pair, 1));
-
-        if (low < 0 || in <= 0 || in > count - seen || hist_low(hist_bucket((uint64_t)low)) != (uint64_t)low) {
-            fail_set("a histogram has the impossible bucket [%lld, %lld]", (long long)low, (long long)in);
-            return false;
-        }
-        into->bucket[hist_bucket((uint64_t)low)] += (uint64_t)in;
-        seen += in;
-    }
-    if (seen != count || count <= 0 || min < 0 || max < min) {
-        fail_set("a histogram holds %lld samples, its count says %lld", (long long)seen, (long long)count);
-        return false;
-    }
-    if (into->count == 0 || (uint64_t)min < into->min)
-        into->min = (uint64_t)min;
-    if ((uint64_t)max > into->max)
-        into->max = (uint64_t)max;
-    into->count += (uint64_t)count;
-    into->sum += (unsigned __int128)json_integer_value(json_object_get(record, "sum"));
-    return true;
-}
-
 static bool is_phase(const json_t *phase, const char *name, const char *part)
 {
     return strcmp(text_at(phase, "name"), name) == 0 && strcmp(text_at(phase, "part"), part) == 0;
@@ -196,7 +170,7 @@ static json_t *pooled_latency(const json_t *cells, const char *engine, const cha
             const json_t *latency = json_object_get(phase, "latency_ns"), *record;
 
             record = json_object_get(side ? json_object_get(latency, side) : latency, kind);
-            if (is_phase(phase, name, part) && json_is_object(record) && !add_record(hist, record)) {
+            if (is_phase(phase, name, part) && json_is_object(record) && !hist_add_json(hist, record)) {
                 fail_set("%s, round %lld, %s, %s: %s", engine,
                          (long long)json_integer_value(json_object_get(cell, "round")), name, kind, fail_text());
                 goto out;
@@ -334,12 +308,28 @@ static void append_texts(json_t *result, const json_t *root, const char *path)
         result_warn(result, "%s is of another machine than the first file", path);
 }
 
+/* Of generators that ran together options may differ, such as those that say where the server is. */
+static void warn_of_options(json_t *result, const json_t *root, const char *path, const json_t *first)
+{
+    json_t *engine;
+    size_t  i;
+
+    json_array_foreach(json_object_get(root, "engines"), i, engine) {
+        const char *name = text_at(engine, "name");
+        const char *option = difference(json_object_get(engine, "options"), json_object_get(engine_of(first, name), "options"), NULL);
+
+        if (option && engine_of(first, name))
+            result_warn(result, "%s has another %s.%s than the first file", path, name, option);
+    }
+}
+
 /* Everything that all files have in common is the first one's. */
-static json_t *merged(int argc, char **argv, const struct arg_list *files, json_t *const *roots)
+static json_t *merged(int argc, char **argv, const struct arg_list *files, json_t *const *roots, bool together)
 {
     static const char *const taken[] = {"build", "host", "calibration", "workload", "opstream_xxh3", "harness"};
     json_t *result = result_new("bench", argc, argv, NULL), *cells = json_array(), *from = json_array(), *order = json_array();
     json_t *pooled, *settings = json_copy(json_object_get(roots[0], "settings")), *round;
+    json_t *generators = json_array(); /* the cells of each file, for the sums over all */
     size_t  r;
 
     for (size_t i = 0; i < sizeof taken / sizeof *taken; i++) {
@@ -349,26 +339,42 @@ static json_t *merged(int argc, char **argv, const struct arg_list *files, json_
     }
     json_object_set_new(result, "engines", json_array());
     for (size_t i = 0; i < files->count; i++) {
-        append_cells(cells, roots[i]);
+        append_cells(generators, roots[i]);
         append_texts(result, roots[i], files->item[i]);
+        if (together)
+            warn_of_options(result, roots[i], files->item[i], roots[0]);
+        if (together && i > 0 && json_equal(json_object_get(roots[i], "opstream_xxh3"), json_object_get(roots[0], "opstream_xxh3")))
+            result_warn(result, "%s did the very operations of the first file; give each generator a --seed of its own", files->item[i]);
         json_array_foreach(json_object_get(json_object_get(roots[i], "settings"), "order"), r, round)
-            json_array_append(order, round);
+            if (!together || i == 0)
+                json_array_append(order, round);
         json_array_append_new(from, json_pack("{s:s, s:s, s:O?}", "run_id", text_at(roots[i], "run_id"), "started_utc",
                                               text_at(roots[i], "started_utc"), "wall_s",
                                               json_object_get(roots[i], "wall_s")));
+    }
+    if (together) {
+        json_decref(cells);
+        json_object_set_new(settings, "threads", json_integer(json_integer_value(json_object_get(settings, "threads")) *
+                                                              (json_int_t)files->count));
+        json_object_set_new(result, "together", json_integer((json_int_t)files->count));
+        cells = together_cells(roots, files->item, files->count);
+    } else {
+        json_array_extend(cells, generators);
     }
     json_object_set_new(settings, "rounds", json_integer((json_int_t)json_array_size(order)));
     json_object_set_new(settings, "order", order);
     json_object_set_new(result, "settings", settings);
     json_object_set_new(result, "merged_from", from);
-    json_object_set_new(result, "summary", compare_summary(cells));
-    json_object_set_new(result, "ratios", compare_ratios(cells, text_at(settings, "baseline")));
-    pooled = pool(cells);
-    json_object_set_new(result, "cells", cells);
+    pooled = cells ? pool(generators) : NULL;
+    json_decref(generators);
     if (pooled) {
+        json_object_set_new(result, "summary", compare_summary(cells));
+        json_object_set_new(result, "ratios", compare_ratios(cells, text_at(settings, "baseline")));
+        json_object_set_new(result, "cells", cells);
         json_object_set_new(result, "pooled", pooled);
         return result;
     }
+    json_decref(cells);
     json_decref(result);
     return NULL;
 }
@@ -376,14 +382,17 @@ static json_t *merged(int argc, char **argv, const struct arg_list *files, json_
 int command_merge(int argc, char **argv)
 {
     const char      *out       = "-";
+    bool             together  = false;
     const struct arg options[] = {
+        {"together", ARG_FLAG, &together, NULL, "the files are of load generators that ran at the same time: their rates are added"},
         {"out", ARG_TEXT, &out, "FILE", "where the one result goes (default: standard output)"},
         {0},
     };
     const struct arg_command command = {
-        "assay merge", "RESULT.json... [--out FILE]",
+        "assay merge", "RESULT.json... [--together] [--out FILE]",
         "Adds bench results of the same work: rounds side by side, histograms and counts exactly.", options,
-        "  assay merge monday.json tuesday.json --out both.json\n"};
+        "  assay merge monday.json tuesday.json --out both.json\n"
+        "  assay merge --together host1.json host2.json --out all.json\n"};
     struct arg_list files               = {0};
     json_t         *roots[ARG_LIST_MAX] = {0}, *result = NULL;
     struct outfile  file;
@@ -399,10 +408,10 @@ int command_merge(int argc, char **argv)
     for (size_t i = 0; good && i < files.count; i++) {
         good = (roots[i] = result_read(files.item[i], "bench")) != NULL && sound_cells(files.item[i], roots[i]);
         for (size_t j = 0; good && j < i; j++)
-            good = same_work(files.item[j], roots[j], files.item[i], roots[i]);
+            good = same_work(files.item[j], roots[j], files.item[i], roots[i], together);
     }
     if (good)
-        good = (result = merged(argc, argv, &files, roots)) != NULL;
+        good = (result = merged(argc, argv, &files, roots, together)) != NULL;
     for (size_t i = 0; i < files.count; i++)
         json_decref(roots[i]);
     if (!good)

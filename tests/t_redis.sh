@@ -95,7 +95,7 @@ contract() {
     done
 }
 rest() { [ -x "$contract" ]; }
-echo 1..17
+echo 1..18
 
 # ---- The private server.
 
@@ -169,6 +169,28 @@ if rest; then
 else
     number=$((number + 1)); echo "ok $number - the_contract_holds_over_a_named_server # SKIP $contract is not built"
 fi
+
+# Two load generators at once, their results as one.
+: >log
+generate() {
+    "$assay" bench --engine redis --workload ycsb-b --records 2k --seconds 1 --seed "$1" --no-calibrate --no-meters --dir "$dir" \
+        --set "redis.server=127.0.0.1:$port" --set "redis.database=$1" --durability commit --out "$2" >>log 2>&1
+}
+generate 1 one.json & pids+=($!); first=$!
+generate 2 two.json & pids+=($!)
+wait $first && wait $! && "$assay" merge --together one.json two.json --out both.json >>log 2>&1 &&
+    "$assay" report both.json --out page >>log 2>&1 && [ -s page/index.html ] && python3 - <<'P' >>log 2>&1
+import json
+one, two, both = (json.load(open(name + ".json")) for name in ("one", "two", "both"))
+def run(result, name="run"):
+    return next(p for p in result["cells"][0]["phases"] if p["name"] == name)
+assert run(both)["ops"] == run(one)["ops"] + run(two)["ops"]
+assert abs(run(both)["ops_per_s_engine"] - run(one)["ops_per_s_engine"] - run(two)["ops_per_s_engine"]) < 1
+of = [run(r, "latency")["latency_ns"]["all"] for r in (one, two, both)]
+assert of[2]["count"] == of[0]["count"] + of[1]["count"] and of[2]["max"] == max(of[0]["max"], of[1]["max"])
+assert min(of[0]["p99"], of[1]["p99"]) <= of[2]["p99"] <= max(of[0]["p99"], of[1]["p99"])
+P
+ok load_generators_are_added_exactly $?
 
 # ---- A cluster.
 

@@ -19,9 +19,11 @@ verdict() { # NAME COMMAND...
         failed=1
     fi
 }
-echo 1..3
+echo 1..5
 verdict the_golden_results_keep_the_schema python3 results/check.py tests/golden/*.json
 sed 's/"run_id":"[^"]*"/"run_id":"20261121T021500Z-00000002"/' tests/golden/bench-a.json >"$work/b.json"
 verdict merge_adds_them "$build/assay" merge tests/golden/bench-a.json "$work/b.json" --out "$work/merged.json"
 verdict what_merge_makes_keeps_the_schema python3 results/check.py "$work/merged.json"
+verdict merge_adds_generators_that_ran_together "$build/assay" merge --together tests/golden/bench-a.json "$work/b.json" --out "$work/together.json"
+verdict what_it_makes_of_them_keeps_the_schema python3 results/check.py "$work/together.json"
 exit $failed

@@ -44,7 +44,7 @@
  *             always keeps every tier; "no" keeps process; ordered and interval want a log that only we rewrite, so they are
  *             refused; none on a single server.  sync is then BGREWRITEAOF or BGSAVE, waited for: others may use the server, and a
  *             switch of appendfsync would be theirs too.  The store's directory holds only its identity; keys that a server holds
- *             when the directory is made are refused, kept or flushed (redis.found).  Database 0 is used, all of it.
+ *             when the directory is made are refused, kept or flushed (redis.found).  One database (redis.database) is used, all of it.
  * Cluster     Slots by CRC16 with hash tags, CLUSTER SLOTS, MOVED, ASK, TRYAGAIN, CLUSTERDOWN and LOADING are followed until
  *             redis.timeout.  A read whose node is lost is tried again.  A write whose connection broke after it was sent may have
  *             happened: that is KV_IO, and the store takes no more.  Replication is asynchronous: a failover may lose acknowledged
@@ -55,10 +55,11 @@
  * Reads       GET; MGET of redis.pipeline keys, in a cluster as many GETs in flight to each node.  Scan: SCAN, whose repetitions are
  *             taken out by a 128-bit hash of each key seen (16 bytes a key); in a cluster passes over all masters until the slots
  *             were at rest during one.
- * More than   Load generators on several hosts, one server; each result is whole, and added without loss:
- * one machine     host1$ assay bench --engine redis --set redis.server=db:6379 --set redis.found=keep --seed 1 ... --out 1.json
- *                 host2$ assay bench --engine redis --set redis.server=db:6379 --set redis.found=keep --seed 2 ... --out 2.json
- *                 assay merge --together 1.json 2.json --out all.json
+ * More than   Load generators on several hosts against one server, each in a database of its own, so that each can check every value
+ * one machine that it reads; their results are added without loss (in a cluster, which has one database: one generator):
+ *                 host1$ assay bench --engine redis --set redis.server=db:6379 --set redis.database=1 --seed 1 ... --out 1.json
+ *                 host2$ assay bench --engine redis --set redis.server=db:6379 --set redis.database=2 --seed 2 ... --out 2.json
+ *                 assay merge --together 1.json 2.json --out all.json && assay report all.json --out report
  * Defaults    Those of redis.conf 7.0 but for what the tiers say: auto-aof-rewrite-percentage 100, -min-size 64mb,
  *             aof-use-rdb-preamble, rdbcompression, one I/O thread.  Redis holds everything in memory and has no cache: the memory
  *             budget is not given to it (redis.maxmemory is a limit past which writes are KV_NO_MEMORY; nothing is evicted).
@@ -113,7 +114,7 @@
 #define PATH_BYTES    4096
 
 enum option_row {
-    OPTION_SERVER, OPTION_CONFIGURE, OPTION_FOUND, OPTION_TIMEOUT, OPTION_PIPELINE, OPTION_BINARY, OPTION_MAXMEMORY,
+    OPTION_SERVER, OPTION_DATABASE, OPTION_CONFIGURE, OPTION_FOUND, OPTION_TIMEOUT, OPTION_PIPELINE, OPTION_BINARY, OPTION_MAXMEMORY,
     OPTION_IO_THREADS, OPTION_REWRITE_PERCENTAGE, OPTION_REWRITE_MIN, OPTION_RDB_PREAMBLE, OPTION_RDB_COMPRESSION, OPTION_RELOAD_CUT
 };
 enum { FOUND_REFUSE, FOUND_KEEP, FOUND_FLUSH };
@@ -295,7 +296,8 @@ static kv_status refused(struct redis_store *store, const char *text, bool write
         status = KV_NO_MEMORY;
     else if (starts_with(text, "MISCONF ") && (strstr(text, "No space left") || strstr(text, "quota")))
         status = KV_NO_SPACE;
-    else if (starts_with(text, "NOAUTH ") || starts_with(text, "WRONGPASS ") || starts_with(text, "NOPERM "))
+    else if (starts_with(text, "NOAUTH ") || starts_with(text, "WRONGPASS ") || starts_with(text, "NOPERM ") ||
+             starts_with(text, "ERR DB index") || starts_with(text, "ERR SELECT"))
         status = KV_INVALID;
     else if (starts_with(text, "WRONGTYPE "))
         status = KV_MISMATCH;
@@ -457,6 +459,21 @@ static redisContext *connect_to(struct redis_store *store, struct node node)
     return link;
 }
 
+/* A command that a new link begins with. */
+static kv_status link_greet(struct redis_store *store, redisContext *link, unsigned number, const struct command *command)
+{
+    kv_status   status = link_append(link, command);
+    redisReply *reply = status == KV_OK && link_flush(link) ? link_read(link) : NULL;
+    char        name[300];
+
+    if (status == KV_OK && !reply)
+        status = kv_fail(KV_IO, "%s: %s", node_text(store, number, name), link->errstr);
+    else if (reply && reply->type == REDIS_REPLY_ERROR)
+        status = refused(store, reply->str, false);
+    freeReplyObject(reply);
+    return status;
+}
+
 /* KV_IO when nobody is there. */
 static kv_status link_open(struct redis_session *session, unsigned number, redisContext **out)
 {
@@ -464,9 +481,8 @@ static kv_status link_open(struct redis_session *session, unsigned number, redis
     struct node         node = node_of(store, number);
     const char         *password = store->named ? getenv("REDISCLI_AUTH") : NULL;
     redisContext       *link = session->link[number];
-    redisReply         *reply;
     kv_status           status = KV_OK;
-    char                name[300];
+    char                name[300], database[24];
 
     *out = link;
     if (link)
@@ -480,19 +496,16 @@ static kv_status link_open(struct redis_session *session, unsigned number, redis
         return status;
     }
     fcntl(link->fd, F_SETFD, FD_CLOEXEC);
-    if (password && *password) {
-        struct command auth = COMMAND(false, WORD("AUTH"), slice_text(password));
-        status = link_append(link, &auth);
-        reply = status == KV_OK && link_flush(link) ? link_read(link) : NULL;
-        if (status == KV_OK && !reply)
-            status = kv_fail(KV_IO, "%s: %s", node_text(store, number, name), link->errstr);
-        else if (reply && reply->type == REDIS_REPLY_ERROR)
-            status = refused(store, reply->str, false);
-        freeReplyObject(reply);
-        if (status != KV_OK) {
-            redisFree(link);
-            return status;
-        }
+    snprintf(database, sizeof database, "%" PRIu64, store->option[OPTION_DATABASE].u64);
+    struct command auth = COMMAND(false, WORD("AUTH"), slice_text(password ? password : ""));
+    struct command select = COMMAND(false, WORD("SELECT"), slice_text(database));
+    if (password && *password)
+        status = link_greet(store, link, number, &auth);
+    if (status == KV_OK && store->named && *database != '0')
+        status = link_greet(store, link, number, &select);
+    if (status != KV_OK) {
+        redisFree(link);
+        return status;
     }
     *out = session->link[number] = link;
     return KV_OK;
@@ -2161,6 +2174,7 @@ static const char *const found_words[] = {"refuse", "keep", "flush", NULL};
 
 static const struct kv_option redis_options[] = {
     [OPTION_SERVER] = {"server", KV_TEXT, "", 0, 0, "HOST:PORT or socket path of a server or cluster nodes that run; empty: a private one"},
+    [OPTION_DATABASE] = {"database", KV_COUNT, "0", 0, 1e6, "named server, no cluster: the number of the database that is used, all of it"},
     [OPTION_CONFIGURE] = {"configure", KV_BOOL, "false", 0, 0, "named servers: set appendonly and appendfsync as the tier wants"},
     [OPTION_FOUND] = {"found", KV_WORD, "refuse", 0, 0, "named servers: what becomes of keys that they hold when the store is new",
                       found_words},
