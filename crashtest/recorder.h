@@ -9,6 +9,9 @@
  *     trace = trace_create(...);
  *     child: recorder()->start(&plan); open the store, work, recorder()->mark(...) ...; recorder()->stop();
  *     parent: child_wait, trace_settle, state_build ...
+ *
+ * What the child forks, and the programs that these run, are recorded into the same trace, in one order.  A program that cannot
+ * be followed (its environment was emptied, it is linked statically) dies before it changes anything.
  */
 #ifndef ASSAY_CRASHTEST_RECORDER_H
 #define ASSAY_CRASHTEST_RECORDER_H
@@ -26,7 +29,7 @@ enum recorder_flag {
 
 enum recorder_act {
     RECORDER_NOTHING,
-    RECORDER_KILL_BEFORE, /* SIGKILL instead of call `at` */
+    RECORDER_KILL_BEFORE, /* SIGKILL, to all processes of the life, instead of call `at` */
     RECORDER_KILL_AFTER,  /* SIGKILL when the call has been done, before it returns */
     RECORDER_KILL_INSIDE, /* a write does a part of its bytes, chosen by seed, then SIGKILL (old bytes change by whole pages, as the
                            * kernel does it); other calls: before or after */
@@ -53,12 +56,12 @@ struct recorder_api {
     const char *(*start)(const struct recorder_plan *plan);
     /* A mark in the order of the calls; any thread.  `kind` is the caller's own. */
     void (*mark)(uint32_t kind, uint64_t a, uint64_t b);
-    /* Looks at mappings a last time and lets calls pass again.  A child that is about to exit in peace calls it. */
+    /* Looks at mappings a last time and lets calls pass again, in all processes.  A child that is about to exit in peace calls it. */
     void (*stop)(void);
     /* Mutating calls so far. */
     uint64_t (*calls)(void);
 };
-#define RECORDER_ABI    1u
+#define RECORDER_ABI    2u
 #define RECORDER_SYMBOL "assay_recorder"
 
 /* NULL when the library is not preloaded. */

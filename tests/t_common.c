@@ -5,12 +5,15 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include <dirent.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "common/args.h"
@@ -18,6 +21,7 @@
 #include "common/clock.h"
 #include "common/fail.h"
 #include "common/rng.h"
+#include "common/scratch.h"
 #include "common/units.h"
 #include "common/words.h"
 
@@ -384,6 +388,65 @@ static void nothing_that_a_child_started_is_left(void **state)
     close(ends[0]);
 }
 
+static bool exists(const char *path)
+{
+    return access(path, F_OK) == 0;
+}
+
+static int live_in_scratch(void *parent)
+{
+    struct scratch scratch;
+    char           path[PATH_MAX + 8];
+    FILE          *file;
+
+    if (!scratch_make(&scratch, parent, "test"))
+        return 1;
+    snprintf(path, sizeof path, "%s/file", scratch.path);
+    file = fopen(path, "w");
+    if (!file || fclose(file) != 0)
+        return 1;
+    raise(SIGKILL);
+    return 1;
+}
+
+static int count_entries(const char *path)
+{
+    DIR *dir = opendir(path);
+    int  count = -2; /* itself and its parent */
+
+    assert_non_null(dir);
+    while (readdir(dir))
+        count++;
+    closedir(dir);
+    return count;
+}
+
+static void the_directory_of_a_killed_run_is_removed_and_no_other(void **state)
+{
+    const char    *tmp = getenv("TMPDIR");
+    char           parent[256], other[300], alike[300];
+    struct scratch mine, next;
+
+    (void)state;
+    snprintf(parent, sizeof parent, "%s/assay-t-common-XXXXXX", tmp ? tmp : "/tmp");
+    assert_non_null(mkdtemp(parent));
+    snprintf(other, sizeof other, "%s/assay-run-other-abcdef", parent); /* of another command */
+    snprintf(alike, sizeof alike, "%s/assay-run-test-precious", parent);
+    assert_int_equal(mkdir(other, 0700), 0);
+    assert_int_equal(mkdir(alike, 0700), 0);
+    assert_true(scratch_make(&mine, parent, "test"));
+    assert_int_equal(child_wait(child_start(live_in_scratch, parent), 0).code, SIGKILL);
+    assert_int_equal(count_entries(parent), 4); /* kill -9 left one */
+    assert_true(scratch_make(&next, parent, "test"));
+    assert_int_equal(count_entries(parent), 4); /* that one went, ours came */
+    assert_true(exists(mine.path) && exists(next.path) && exists(other) && exists(alike));
+    scratch_remove(&mine);
+    scratch_remove(&next);
+    scratch_remove(&next);
+    assert_int_equal(count_entries(parent), 2);
+    assert_int_equal(rmdir(other) | rmdir(alike) | rmdir(parent), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -400,6 +463,7 @@ int main(void)
         cmocka_unit_test(a_child_ends_as_it_is_said_to),
         cmocka_unit_test(a_child_that_hangs_is_killed),
         cmocka_unit_test(nothing_that_a_child_started_is_left),
+        cmocka_unit_test(the_directory_of_a_killed_run_is_removed_and_no_other),
     };
     return cmocka_run_group_tests_name("common", tests, NULL, NULL);
 }
