@@ -193,7 +193,7 @@ TEST(what_cannot_be_modelled_is_said_or_refused)
 
 static void do_direct(void)
 {
-    char *block;
+    char *block = NULL;
     int   fd = open("x", O_WRONLY | O_CREAT | O_DIRECT, 0644);
 
     if (fd < 0)
