@@ -28,8 +28,8 @@
  *             What was found at open is synced file by file before it is served.
  *   cut       Redis 7.0 forgets that a command which it cuts off was inside of a transaction: MULTI stays without its EXEC, and what
  *             is written from then on is lost at the start after the next, acknowledged and synced or not (valkey-io/valkey#4342;
- *             our crash runs found it in every tier with a log).  A second load of the same file does see the open MULTI and cuts it
- *             off.  So the server is stopped and started anew until loading cut nothing.  redis.reload_cut=false leaves it at one.
+ *             our crash runs found it in tier process, and its sign in ordered and interval; not in commit, whose log is the
+ *             same).  A second load of the file does see the open MULTI and cuts it off.  So the server is stopped and started anew until loading cut nothing.  redis.reload_cut=false leaves it at one.
  * Loss        The AOF has no checksums.  Where a power loss leaves a tail that was not synced with holes, not merely shorter, Redis
  *             refuses to load it ("Bad file format", mended by redis-check-aof --fix) or, inside of a long value, does not notice;
  *             the persistence page says so ("What should I do if my AOF gets corrupted?").  Crash runs held every tier under kill,
