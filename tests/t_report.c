@@ -631,6 +631,7 @@ int main(void)
         IN_DIR(a_report_has_every_figure_in_every_form),
         IN_DIR(the_tables_have_the_numbers_of_the_results),
         IN_DIR(a_badge_needs_the_same_build_tier_and_options),
+        IN_DIR(missing_syncs_break_a_badge_whatever_crash_runs_say),
         IN_DIR(a_synced_tier_needs_power_loss_and_not_kills_alone),
         IN_DIR(names_with_odd_characters_stay_text),
         IN_DIR(cells_that_failed_and_fields_that_are_null_are_said),
