@@ -75,7 +75,7 @@ struct entry {
 
 struct bench {
     struct arg_list engine_list, set_list, verified_list;
-    const char     *workload_name, *durability_text, *load_durability_text, *base_dir, *out_path;
+    const char     *workload_name, *baseline_text, *durability_text, *load_durability_text, *base_dir, *out_path;
     uint64_t        batch, memory_bytes, rounds, timeout_ns;
     bool            batch_given, memory_given;
     bool            cold, force, no_meters, no_calibration, verify_tier;
@@ -84,7 +84,7 @@ struct bench {
     struct workload_options options;
     struct kv_durability    durability, load_durability;
     struct entry            entries[ENGINES_MAX];
-    size_t                  entry_count;
+    size_t                  entry_count, baseline; /* the entry that ratios are to */
     struct scratch          scratch;          /* of this run, below base_dir */
     char                    dir[PATH_MAX];    /* the same, as an absolute path */
     char                    device[PATH_MAX];
@@ -99,7 +99,7 @@ struct bench {
     bool                    broken; /* a promise was broken: exit 1 */
 };
 
-#define OWN_OPTIONS 16
+#define OWN_OPTIONS 17
 
 static const char usage[] = "--engine A,B --workload W [options]";
 static const char examples[] =
@@ -238,6 +238,32 @@ static bool check_dir(struct bench *bench)
     return true;
 }
 
+/* The one that is named; else the first that can run and keeps what it is given, else the first. */
+static bool set_baseline(struct bench *bench)
+{
+    const char *labels[ENGINES_MAX];
+
+    for (size_t i = 0; i < bench->entry_count; i++)
+        labels[i] = bench->entries[i].label;
+    if (bench->baseline_text) {
+        struct entry *entry = entry_named(bench, bench->baseline_text, strlen(bench->baseline_text));
+
+        if (!entry) {
+            fail_set("--baseline %s: no engine of that name is in --engine%s", bench->baseline_text,
+                     words_hint(bench->baseline_text, labels, bench->entry_count));
+            return false;
+        }
+        bench->baseline = (size_t)(entry - bench->entries);
+        if (entry->unfit_status)
+            fail_set("--baseline %s: %s", bench->baseline_text, entry->unfit);
+        return !entry->unfit_status;
+    }
+    for (size_t i = bench->entry_count; i-- > 0;)
+        if (!bench->entries[i].unfit_status && (bench->entries[i].engine->can & KV_RETAINS))
+            bench->baseline = i;
+    return true;
+}
+
 static bool resolve(struct bench *bench)
 {
     size_t fit = 0;
@@ -302,7 +328,7 @@ static bool resolve(struct bench *bench)
         fail_set("%s", bench->entries[0].unfit);
         return false;
     }
-    return check_dir(bench);
+    return set_baseline(bench) && check_dir(bench);
 }
 
 /* The traced processes: this command again. */
@@ -841,6 +867,18 @@ static double median_of(const json_t *summary, const char *engine, const char *p
     return row ? json_number_value(json_object_get(row, "median")) : -1;
 }
 
+/* "0.42x" to the baseline, "-" where there is none. */
+static const char *ratio_text(char out[UNITS_TEXT_MAX], const json_t *ratios, const char *engine, const char *phase, const char *part)
+{
+    const json_t *row = row_of(ratios, engine, phase, part, "ops_per_s_engine");
+    double        ratio = row ? json_number_value(json_object_get(row, "ratio_median")) : 0;
+
+    if (!row)
+        return "-";
+    snprintf(out, UNITS_TEXT_MAX, ratio >= 100 ? "%.0fx" : "%.3gx", ratio);
+    return out;
+}
+
 static const char *cell_text(char out[UNITS_TEXT_MAX], double value, char kind)
 {
     if (value < 0)
@@ -852,9 +890,9 @@ static const char *cell_text(char out[UNITS_TEXT_MAX], double value, char kind)
     return units_text_count(out, value);
 }
 
-static void print_row(const json_t *summary, const char *label, const char *phase, const char *part)
+static void print_row(const json_t *summary, const json_t *ratios, const char *label, const char *phase, const char *part)
 {
-    char        text[8][UNITS_TEXT_MAX], name[160];
+    char        text[9][UNITS_TEXT_MAX], name[160];
     const char *latency = strcmp(phase, "run") == 0 ? "latency" : phase;
     double      user = median_of(summary, label, phase, part, "cpu_user_ns");
     double      system = median_of(summary, label, phase, part, "cpu_system_ns");
@@ -871,8 +909,9 @@ static void print_row(const json_t *summary, const char *label, const char *phas
     snprintf(metric[0], sizeof metric[0], "%sall_p50_ns", prefix);
     snprintf(metric[1], sizeof metric[1], "%sall_p99_ns", prefix);
     snprintf(metric[2], sizeof metric[2], "%sall_p999_ns", prefix);
-    fprintf(stderr, "%-16s %-10s %12s %12s %10s %10s %10s %11s %11s\n", label, name,
+    fprintf(stderr, "%-16s %-10s %12s %8s %12s %10s %10s %10s %11s %11s\n", label, name,
             cell_text(text[0], median_of(summary, label, phase, part, "ops_per_s_engine"), 'c'),
+            ratio_text(text[7], ratios, label, phase, part),
             cell_text(text[1], median_of(summary, label, phase, part, "ops_per_s_all_in"), 'c'),
             cell_text(text[2], median_of(summary, label, latency, part, metric[0]), 't'),
             cell_text(text[3], median_of(summary, label, latency, part, metric[1]), 't'),
@@ -904,7 +943,7 @@ static void print_tier_checks(const struct bench *bench)
 
 #define WARNINGS_SHOWN 6 /* of cells, on the terminal; the result has them all */
 
-static void print_table(struct bench *bench, const json_t *summary)
+static void print_table(struct bench *bench, const json_t *summary, const json_t *ratios)
 {
     size_t warning_count = 0;
     const struct workload *workload = &bench->workload;
@@ -912,22 +951,26 @@ static void print_table(struct bench *bench, const json_t *summary)
     json_t                *cell, *warning, *idle;
     size_t                 i, j;
 
-    fprintf(stderr, "\n%s, durability %s, %" PRIu32 " thread%s, median of %zu round%s\n", workload->name,
+    fprintf(stderr, "\n%s, durability %s, %" PRIu32 " thread%s, median of %zu round%s; ratios to %s\n", workload->name,
             kv_durability_text(bench->durability, tier), workload->threads, workload->threads == 1 ? "" : "s",
-            (size_t)bench->rounds, bench->rounds == 1 ? "" : "s");
+            (size_t)bench->rounds, bench->rounds == 1 ? "" : "s", bench->entries[bench->baseline].label);
     idle = json_object_get(json_object_get(bench->result, "harness"), "idle");
     if (json_is_object(idle))
         fprintf(stderr, "of which the harness: %.1f ns an operation inside the stamps, %.1f ns all in\n",
                 json_number_value(json_object_get(idle, "engine_ns_per_op")),
                 json_number_value(json_object_get(idle, "all_in_ns_per_op")));
-    fprintf(stderr, "%-16s %-10s %12s %12s %10s %10s %10s %11s %11s\n", "engine", "phase", "ops/s engine",
+    fprintf(stderr, "%-16s %-10s %12s %8s %12s %10s %10s %10s %11s %11s\n", "engine", "phase", "ops/s engine", "ratio",
             "ops/s all in", "p50", "p99", "p99.9", "CPU/op", "disk");
     for (i = 0; i < bench->entry_count; i++) {
         const char *label = bench->entries[i].label;
 
-        print_row(summary, label, "load", NULL);
+        if (bench->entries[i].unfit_status) {
+            fprintf(stderr, "%-16s %s: %s\n", label, bench->entries[i].unfit_status, bench->entries[i].unfit);
+            continue;
+        }
+        print_row(summary, ratios, label, "load", NULL);
         for (j = 0; j < workload->phase_count; j++)
-            print_row(summary, label, "run", workload->phase_count > 1 ? workload->phases[j].name : NULL);
+            print_row(summary, ratios, label, "run", workload->phase_count > 1 ? workload->phases[j].name : NULL);
     }
     print_tier_checks(bench);
     json_array_foreach(bench->cells, i, cell) {
@@ -1015,7 +1058,7 @@ static bool measure_machine(struct bench *bench)
 static int run_bench(struct bench *bench, const struct arg_command *command, int argc, char **argv)
 {
     struct outfile out;
-    json_t        *engines, *orders = json_array(), *summary;
+    json_t        *engines, *orders = json_array(), *summary, *ratios;
     char           tier[KV_DURABILITY_TEXT_MAX], load_tier[KV_DURABILITY_TEXT_MAX];
     int            code = 1;
     bool           stopped;
@@ -1035,7 +1078,7 @@ static int run_bench(struct bench *bench, const struct arg_command *command, int
                                   "rounds", (json_int_t)bench->rounds, "seed", (json_int_t)bench->workload.seed,
                                   "memory_bytes",
                                   bench->memory_bytes ? json_integer((json_int_t)bench->memory_bytes) : json_null(),
-                                  "cold", (int)bench->cold, "dir", bench->base_dir, "baseline", bench->entries[0].label,
+                                  "cold", (int)bench->cold, "dir", bench->base_dir, "baseline", bench->entries[bench->baseline].label,
                                   "timeout_ns", (json_int_t)bench->timeout_ns, "order", orders));
     if (!add_verified(bench, engines) || !outfile_open(&out, bench->out_path)) {
         json_decref(bench->result);
@@ -1054,8 +1097,9 @@ static int run_bench(struct bench *bench, const struct arg_command *command, int
     stopped = stop_requested();
     summary = compare_summary(bench->cells);
     json_object_set_new(bench->result, "summary", summary);
-    json_object_set_new(bench->result, "ratios", compare_ratios(bench->cells, bench->entries[0].label));
-    print_table(bench, summary);
+    ratios = compare_ratios(bench->cells, bench->entries[bench->baseline].label);
+    json_object_set_new(bench->result, "ratios", ratios);
+    print_table(bench, summary, ratios);
     if (!result_write(bench->result, &out, !stopped))
         fprintf(stderr, "assay bench: %s\n", fail_text());
     else
@@ -1075,13 +1119,15 @@ int command_bench(int argc, char **argv)
     static const char *const except[] = {"batch_gets", NULL};
     struct arg options[OWN_OPTIONS + WORKLOAD_OPTIONS_MAX + 2] = {
         {"engine", ARG_LIST, &bench.engine_list, "A,B",
-         "engines by name or path (NAME=ENGINE gives one a name of your own); the first is the baseline", NULL},
+         "engines by name or path (NAME=ENGINE gives one a name of your own)", NULL},
         {"workload", ARG_TEXT, &bench.workload_name, "W", "a preset (assay workloads) or a JSON file", NULL},
         {"durability", ARG_TEXT, &bench.durability_text, "TIER", "none, process (default), ordered, interval:T, commit",
          NULL},
         {"load-durability", ARG_TEXT, &bench.load_durability_text, "TIER",
          "of the load alone (default: the same); the store is then opened again", NULL},
         {"set", ARG_EACH, &bench.set_list, "ENGINE.OPTION=VALUE", "an option of an engine (assay engines NAME)", NULL},
+        {"baseline", ARG_TEXT, &bench.baseline_text, "NAME",
+         "the engine that ratios are to (default: the first that keeps what it is given)", NULL},
         {"batch", ARG_COUNT, &bench.batch, "B", "reads are asked for in groups of B", &bench.batch_given},
         {"rounds", ARG_COUNT, &bench.rounds, "R", "each round runs every engine once, in shuffled order (default 1)",
          NULL},

@@ -59,8 +59,8 @@ const char *cell_unfit(const struct kv_engine *engine, const struct kv_config *c
                 snprintf(offers + strlen(offers), sizeof offers - strlen(offers), "%s%s", *offers ? ", " : "",
                          kv_tier_word(t));
         }
-        fail_set("engine %s does not offer durability %s; it offers %s", engine->name,
-                 kv_durability_text(config->durability, tier), offers);
+        fail_set("engine %s offers tiers %s, not %s", engine->name, offers,
+                 kv_durability_text(config->durability, tier));
         *status = "refused";
         return fail_text();
     }
@@ -72,16 +72,16 @@ const char *cell_unfit(const struct kv_engine *engine, const struct kv_config *c
     }
     for (size_t i = 0; i < workload->phase_count; i++)
         NEEDS(workload->phases[i].mix[OP_SCAN] > 0 && !(engine->can & KV_ORDERED),
-              "the workload scans from a key, and engine %s has no ordered scan", engine->name);
+              "engine %s has no ordered scan, and the workload scans from a key", engine->name);
     NEEDS(workload->threads > 1 && !(engine->can & KV_SESSIONS),
-          "%" PRIu32 " threads, and engine %s has one session at a time", workload->threads, engine->name);
+          "engine %s has one session at a time, and the workload %" PRIu32 " threads", engine->name, workload->threads);
     NEEDS(workload->batch_writes > 1 && !(engine->can & KV_BATCH),
-          "the workload writes in batches, and engine %s has none", engine->name);
-    NEEDS(workload->key_bytes > engine->key_bytes_max, "keys of %" PRIu32 " bytes, and engine %s takes up to %" PRIu32,
-          workload->key_bytes, engine->name, engine->key_bytes_max);
+          "engine %s has no batches, and the workload writes in them", engine->name);
+    NEEDS(workload->key_bytes > engine->key_bytes_max, "engine %s takes keys of up to %" PRIu32 " bytes, and the workload has %" PRIu32,
+          engine->name, engine->key_bytes_max, workload->key_bytes);
     NEEDS(workload->value_bytes_max > engine->value_bytes_max,
-          "values of up to %" PRIu32 " bytes, and engine %s takes up to %" PRIu32, workload->value_bytes_max,
-          engine->name, engine->value_bytes_max);
+          "engine %s takes values of up to %" PRIu32 " bytes, and the workload has %" PRIu32, engine->name,
+          engine->value_bytes_max, workload->value_bytes_max);
 #undef NEEDS
     return NULL;
 }

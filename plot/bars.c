@@ -56,7 +56,7 @@ void bars_panel(struct bars *bars, const char *title, const char *metric, enum t
 /* Words in place of the bar of the row at hand. */
 static void write_note(struct bars *bars, const char *text)
 {
-    char *note = text_shortened(text, 46);
+    char *note = text_shortened(text, 52);
 
     list_number(&bars->note_panel, (double)bars->panels);
     list_number(&bars->note_at, (double)bars->rows);

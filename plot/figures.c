@@ -595,7 +595,7 @@ static const struct column headline_columns[] = {
     {"experiment", "", COLUMN_GROUP},            {"phase", "", COLUMN_GROUP},
     {"engine", "Engine", COLUMN_TEXT},           {"tier", "Tier", COLUMN_TEXT},
     {"verified", "Durability", COLUMN_TEXT},     {"n", "n", COLUMN_COUNT},
-    {"ops_per_s_engine", "Engine", COLUMN_RATE}, {"min", "min", COLUMN_RATE},
+    {"ops_per_s_engine", "Engine", COLUMN_RATE}, {"ratio", "Ratio", COLUMN_NUMBER}, {"min", "min", COLUMN_RATE},
     {"max", "max", COLUMN_RATE},                 {"ops_per_s_all_in", "All in", COLUMN_RATE},
     {"p99_ns", "p99", COLUMN_NS},                {"cpu_ns_per_op", "CPU/op", COLUMN_NS},
     {"write_bytes_per_op", "To disk/op", COLUMN_BYTES}, {"status", "Status", COLUMN_TEXT},
@@ -613,6 +613,25 @@ static double headline_p99(const json_t *root, const char *engine, struct step s
         free(pool.bucket);
         if (isfinite(p99) || strcmp(step.name, "run") != 0)
             return p99;
+    }
+    return NAN;
+}
+
+/* To the baseline of the run, which itself has 1; unknown where that one only measures the harness. */
+static double headline_ratio(const json_t *root, const char *engine, struct step step)
+{
+    const char *baseline = text_at(json_object_get(root, "settings"), "baseline");
+    json_t     *row;
+    size_t      i;
+
+    if (!gather_retains(engine_at(root, baseline)))
+        return NAN;
+    if (strcmp(engine, baseline) == 0)
+        return 1;
+    json_array_foreach(json_object_get(root, "ratios"), i, row) {
+        if (strcmp(text_at(row, "engine"), engine) == 0 && strcmp(text_at(row, "metric"), "ops_per_s_engine") == 0 &&
+            strcmp(text_at(row, "phase"), step.name) == 0 && strcmp(text_at(row, "part"), step.part) == 0)
+            return number_at(row, "ratio_median");
     }
     return NAN;
 }
@@ -655,6 +674,7 @@ void figures_headline(struct table *table, const struct model *model)
                 table_markup(table, badge_word(badge), html);
                 table_value(table, (double)own.n);
                 table_value(table, own.median);
+                table_value(table, own.n ? headline_ratio(experiment->root, name, steps[s]) : NAN);
                 table_value(table, own.least);
                 table_value(table, own.most);
                 table_value(table, all.median);

@@ -112,6 +112,14 @@ char *gather_place(const json_t *root, struct step step)
     return longer;
 }
 
+/* What follows "engine NAME " where a reason begins so. */
+static const char *without_name(const char *reason)
+{
+    const char *space = strncmp(reason, "engine ", 7) == 0 ? strchr(reason + 7, ' ') : NULL;
+
+    return space ? space + 1 : reason;
+}
+
 char *gather_status(const json_t *root, const char *engine)
 {
     const char *worst = "", *reason = "";
@@ -134,8 +142,8 @@ char *gather_status(const json_t *root, const char *engine)
     if (good == all)
         return text_of("ok");
     if (good == 0)
-        return text_of("%s%s%s", *worst ? worst : "unknown", *reason ? ": " : "", reason);
-    return text_of("%zu of %zu rounds ok; %s%s%s", good, all, *worst ? worst : "unknown", *reason ? ": " : "", reason);
+        return text_of("%s%s%s", *worst ? worst : "unknown", *reason ? ": " : "", without_name(reason));
+    return text_of("%zu of %zu rounds ok; %s%s%s", good, all, *worst ? worst : "unknown", *reason ? ": " : "", without_name(reason));
 }
 
 char *gather_label(const json_t *root, const json_t *engine)

@@ -38,7 +38,8 @@ size_t gather_steps(const json_t *root, const char *const *names, struct step *o
 char *gather_step_text(struct step step);
 /* The same, with the tier of a load that was not that of the run: "load (tier process)". */
 char *gather_place(const json_t *root, struct step step);
-/* "ok", "2 of 3 rounds ok; failed: lost a key", "refused: no such tier". */
+/* "ok", "2 of 3 rounds ok; failed: lost a key", "refused: offers durability process, and not commit": it stands beside the
+ * engine's name. */
 char *gather_status(const json_t *root, const char *engine);
 /* "bitcask", or "memory (volatile)" where the tier is not the one that the setting names. */
 char *gather_label(const json_t *root, const json_t *engine);

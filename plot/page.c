@@ -601,7 +601,7 @@ static bool write_body(FILE *html, const struct model *model, const struct figur
     if (model->experiment_count) {
         figures_headline(&table, model);
         fputs("<section id=\"headline\"><h2>Headline</h2>\n<p class=\"lead\">Medians over n rounds; min and max are of the "
-              "engine's own time; p99 is of the samples of all rounds together; To disk is what the kernel had to write for "
+              "engine's own time, Ratio is that time's to the baseline of its run; p99 is of the samples of all rounds together; To disk is what the kernel had to write for "
               "the process, mapped files included. A badge is earned by crash runs of the same build, options and tier.</p>\n", html);
         table_write_html(&table, html);
         fputs("<p class=\"files\"><a href=\"headline.tsv\">TSV</a></p></section>\n", html);

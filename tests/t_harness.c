@@ -426,6 +426,50 @@ static void a_refused_tier_is_a_cell_that_says_so(void **state)
     json_decref(json);
 }
 
+static void expect_wrong(const char *words, const char *command)
+{
+    char        line[1024] = "", second[1024], stdout_path[PATH_MAX];
+    FILE       *stream;
+    struct stat stat_;
+
+    if (bench("%s", command) != 2)
+        fail_msg("not exit 2: %s", command);
+    stream = fopen(err, "r");
+    assert_non_null(fgets(line, sizeof line, stream));
+    if (fgets(second, sizeof second, stream))
+        fail_msg("more than one line: %s", command);
+    fclose(stream);
+    if (!strstr(line, words))
+        fail_msg("%s: \"%s\" is not in: %s", command, words, line);
+    assert_int_not_equal(access(out, F_OK), 0);
+    snprintf(stdout_path, sizeof stdout_path, "%s/stdout", work);
+    assert_int_equal(stat(stdout_path, &stat_), 0);
+    assert_int_equal(stat_.st_size, 0);
+    assert_nothing_left();
+}
+
+static void ratios_are_to_the_baseline_that_was_named(void **state)
+{
+    json_t *json, *ratios, *ratio;
+    size_t  i;
+
+    (void)state;
+    assert_int_equal(bench("--engine null,memory,%s --workload ycsb-b --records 100 --ops 100 --no-meters", faulty), 0);
+    json = result(); /* not null, which only measures the harness */
+    assert_string_equal(text_of(json_object_get(json, "settings"), "baseline"), "memory");
+    json_decref(json);
+    assert_int_equal(bench("--engine null,memory,%s --baseline faulty --workload ycsb-b --records 100 --ops 100 --no-meters",
+                           faulty), 0);
+    json = result();
+    ratios = json_object_get(json, "ratios");
+    assert_true(json_array_size(ratios) > 0);
+    json_array_foreach(ratios, i, ratio)
+        assert_string_equal(text_of(ratio, "baseline"), "faulty");
+    json_decref(json);
+    expect_wrong("did you mean", "--engine null,memory --baseline memry --workload ycsb-b");
+    expect_wrong("not interval", "--engine null,skeleton,memory --baseline skeleton --workload ycsb-b --durability interval:5ms");
+}
+
 static void a_missing_capability_is_a_cell_that_says_so(void **state)
 {
     json_t *json;
@@ -600,28 +644,6 @@ static void a_crash_result_vouches_only_for_the_same_build_options_and_tier(void
 
 /* Bad input. */
 
-static void expect_wrong(const char *words, const char *command)
-{
-    char        line[1024] = "", second[1024], stdout_path[PATH_MAX];
-    FILE       *stream;
-    struct stat stat_;
-
-    if (bench("%s", command) != 2)
-        fail_msg("not exit 2: %s", command);
-    stream = fopen(err, "r");
-    assert_non_null(fgets(line, sizeof line, stream));
-    if (fgets(second, sizeof second, stream))
-        fail_msg("more than one line: %s", command);
-    fclose(stream);
-    if (!strstr(line, words))
-        fail_msg("%s: \"%s\" is not in: %s", command, words, line);
-    assert_int_not_equal(access(out, F_OK), 0);
-    snprintf(stdout_path, sizeof stdout_path, "%s/stdout", work);
-    assert_int_equal(stat(stdout_path, &stat_), 0);
-    assert_int_equal(stat_.st_size, 0);
-    assert_nothing_left();
-}
-
 static void a_wrong_command_is_one_line_and_touches_nothing(void **state)
 {
     (void)state;
@@ -760,6 +782,7 @@ int main(void)
         cmocka_unit_test(a_crash_takes_down_its_cell_only),
         cmocka_unit_test(a_hang_takes_down_its_cell_only),
         cmocka_unit_test(a_refused_tier_is_a_cell_that_says_so),
+        cmocka_unit_test(ratios_are_to_the_baseline_that_was_named),
         cmocka_unit_test(a_missing_capability_is_a_cell_that_says_so),
         cmocka_unit_test(defect_29_the_harness_does_not_sleep_in_a_throughput_pass),
         cmocka_unit_test(defect_30_a_paced_pass_follows_its_schedule),
