@@ -16,26 +16,27 @@
  *   none      appendonly no, save "".  sync = SAVE: dump.rdb is written, fsynced, renamed, its directory synced.  So what is left
  *             is the store as of the last sync, and a clean close (SHUTDOWN SAVE) keeps all.
  *   process   appendonly yes, appendfsync no: write(2) to the AOF before the reply.
- *   ordered   the same; the AOF is one file that grows, and aof-load-truncated cuts a torn tail, a cut transaction included.
- *             But a rewrite closes the file before and syncs it later, in another thread: a power loss in between loses what is in
- *             the middle (and Redis then refuses to load: only the last file may be cut).  So Redis's own rewrites are off, and
- *             we start them, by the same rule (auto-aof-rewrite-percentage and -min-size), when all is synced and nobody writes.
- *   interval  as ordered, and synced in time by base/ticker.h.  Redis's own everysec is *not* this, nor `process`: while a sync is
- *             under way it holds back even write(2), for up to 2 s ("delays writes", redis.conf), behind acknowledged writes.
+ *             A rewrite closes the file before and syncs it later, in another thread; so Redis's own rewrites are off, and we
+ *             start them, by the same rule (auto-aof-rewrite-percentage and -min-size), when all is synced and nobody writes.
+ *   ordered   refused, and so is interval: the AOF has no checksums, so where pages of the tail that was not synced survive a power
+ *             loss in any order there may be no prefix that loads (see Loss: 11 of 98 states in `appendfsync no` under ext4).
+ *             Redis's own everysec is not even `process`: while a sync is under way it holds back write(2), for up to 2 s
+ *             ("delays writes", redis.conf), behind acknowledged writes.
  *   commit    appendfsync always: fdatasync before the replies of that turn, so concurrent commits share one.
- *   sync      (process, ordered, interval) CONFIG SET appendfsync always, a write of one key of database 1, which makes Redis
+ *   sync      (process) CONFIG SET appendfsync always, a write of one key of database 1, which makes Redis
  *             fdatasync the AOF and so everything before, and back.  A failing fsync ends the server, by its own rule: KV_IO.
  *             What was found at open is synced file by file before it is served.
  *   cut       Redis 7.0 forgets that a command which it cuts off was inside of a transaction: MULTI stays without its EXEC, and what
  *             is written from then on is lost at the start after the next, acknowledged and synced or not (valkey-io/valkey#4342;
- *             our crash runs found it in tier process, and its sign in ordered and interval; not in commit, whose log is the
- *             same).  A second load of the file does see the open MULTI and cuts it off.  So the server is stopped and started anew until loading cut nothing.  redis.reload_cut=false leaves it at one.
+ *             our crash runs found it with appendfsync no; not in commit, whose log is the same).  A second load of the file does
+ *             see the open MULTI and cuts it off.  So the server is stopped and started anew until loading cut nothing.
+ *             redis.reload_cut=false leaves it at one.
  * Loss        The AOF has no checksums.  Where a power loss leaves a tail that was not synced with holes, not merely shorter, Redis
  *             refuses to load it ("Bad file format", mended by redis-check-aof --fix) or, inside of a long value, does not notice;
  *             the persistence page says so ("What should I do if my AOF gets corrupted?").  Crash runs held every tier under kill,
  *             drop-unsynced, drop-unsynced-ext4, data-first and names-first.  Where pages of a tail survive in any order, a store
- *             now and then does not open: under ext4 11 of 98 states in `ordered` and 2 of 391 in `commit` (values up to 40 KiB, a
- *             write that was under way), under sizes-first 38 of 79 and 11 of 82, under posix-minimal 9 of 125 and 1 of 89.
+ *             now and then does not open: under ext4 11 of 98 states with appendfsync no and 2 of 391 in `commit` (values up to 40 KiB,
+ *             a write that was under way), under sizes-first 38 of 79 and 11 of 82, under posix-minimal 9 of 125 and 1 of 89.
  *             Full disk: Redis 7.0 does not survive one.  A write that its AOF has no room for is acknowledged, and after a rewrite
  *             (whose new file is opened without O_APPEND) what it cuts off and writes again leaves a hole of zeros, so that the
  *             next start fails (also redis/redis#14372).  So writes are KV_NO_SPACE while the file system has room for the AOF
@@ -43,8 +44,8 @@
  * Named       redis.server=HOST:PORT or /PATH/OF/SOCKET; for a cluster any of its nodes, or several, with commas.  A password comes
  *             from $REDISCLI_AUTH, as for redis-cli.  What is durable is the server's: an open reads appendonly and appendfsync of
  *             each master, and a tier that they do not keep is refused (or set by redis.configure=true, which also stays).
- *             always keeps every tier; "no" keeps process; ordered and interval want a log that only we rewrite, so they are
- *             refused; none on a single server.  sync is then BGREWRITEAOF or BGSAVE, waited for: others may use the server, and a
+ *             always keeps every tier that is not refused, "no" keeps process, and none on a single server.
+ *             sync is then BGREWRITEAOF or BGSAVE, waited for: others may use the server, and a
  *             switch of appendfsync would be theirs too.  The store's directory holds only its identity; keys that a server holds
  *             when the directory is made are refused, kept or flushed (redis.found).  One database (redis.database) is used, all of it.
  * Cluster     Slots by CRC16 with hash tags, CLUSTER SLOTS, MOVED, ASK, TRYAGAIN, CLUSTERDOWN and LOADING are followed until
@@ -93,7 +94,6 @@
 #include "common/child.h"
 #include "common/clock.h"
 #include "engines/base/storedir.h"
-#include "engines/base/ticker.h"
 #include "engines/engine.h"
 
 #define FORMAT        1u
@@ -151,7 +151,7 @@ struct redis_store {
     char                  socket[64];
     struct server         server;
     bool                  named, cluster;
-    bool                  own_rewrites;  /* there is an AOF of ours, whose rewrites we start: see `ordered` */
+    bool                  own_rewrites;  /* there is an AOF of ours, whose rewrites we start: see `process` */
     int64_t               credit;        /* atomic: bytes that may be written before the file system is asked for room again */
     uint64_t              rewrite_bytes; /* atomic: what the rewrite under way may still write */
     pthread_rwlock_t      nodes_lock;
@@ -164,7 +164,6 @@ struct redis_store {
     pthread_rwlock_t      quiet;         /* held by writes, and exclusively while a rewrite begins */
     uint64_t              unseen_bytes;  /* atomic; written since the size of the AOF was looked at */
     uint64_t              stalls, stall_ns;
-    struct ticker        *ticker;
     pthread_mutex_t       failure_lock;
     bool                  failed;        /* atomic */
     char                  sentence[FAIL_BYTES_MAX];
@@ -904,7 +903,6 @@ static kv_status written(struct redis_store *store, uint64_t bytes)
     uint64_t  look_bytes = store->option[OPTION_REWRITE_MIN].u64 / 4;
     kv_status status = KV_OK;
 
-    TRY(ticker_wrote(store->ticker));
     if (!store->own_rewrites || !store->option[OPTION_REWRITE_PERCENTAGE].u64)
         return KV_OK;
     if (__atomic_add_fetch(&store->unseen_bytes, bytes + 32, __ATOMIC_RELAXED) < look_bytes ||
@@ -988,11 +986,6 @@ static kv_status sync_store(struct redis_store *store)
     status = sync_locked(store->control);
     pthread_mutex_unlock(&store->control_lock);
     return status;
-}
-
-static kv_status tick(void *arg)
-{
-    return sync_store(arg);
 }
 
 static kv_status redis_sync(struct kv_session *base)
@@ -1854,7 +1847,7 @@ static kv_status open_private(struct redis_store *store, const char *binary)
     TRY(remove_files(store, "temp-"));
     had_aof = exists(store, MANIFEST);
     had_rdb = exists(store, RDB);
-    if (had_aof && store->tier >= KV_TIER_ORDERED)
+    if (had_aof && store->tier == KV_TIER_COMMIT)
         TRY(sync_found(store));
     store->server.binary = binary;
     store->server.lock_fd = store->dir.lock.fd;
@@ -2101,7 +2094,6 @@ static kv_status close_store(struct redis_store *store, bool clean)
 {
     kv_status status;
 
-    ticker_stop(store->ticker);
     status = server_stop(store, clean);
     if (store->control)
         redis_session_close(&store->control->base);
@@ -2159,9 +2151,6 @@ static kv_status redis_open(const struct kv_config *config, struct kv_store **ou
         status = kv_fail(KV_NO_MEMORY, "no memory for a session");
     else if ((status = open_dir(store, config->dir)) == KV_OK)
         status = named ? open_named(store) : open_private(store, binary);
-    if (status == KV_OK && store->tier == KV_TIER_INTERVAL && !named &&
-        !(store->ticker = ticker_start(config->durability.interval_ns, tick, store)))
-        status = KV_NO_MEMORY;
     if (status == KV_OK) {
         *out = &store->base;
         return KV_OK;
@@ -2203,7 +2192,7 @@ static const struct kv_engine redis_engine = {
     .summary         = "Redis: a private server process with an append-only file, or servers and clusters that run",
     .licence         = "BSD-3-Clause",
     .can             = KV_DURABLE | KV_SCAN | KV_BATCH | KV_MODIFY | KV_SESSIONS | KV_COMPACT | KV_RETAINS,
-    .tiers           = KV_TIERS_ALL,
+    .tiers           = KV_TIER_BIT(KV_TIER_NONE) | KV_TIER_BIT(KV_TIER_PROCESS) | KV_TIER_BIT(KV_TIER_COMMIT),
     .key_bytes_max   = KV_KEY_BYTES_MAX,
     .value_bytes_max = KV_VALUE_BYTES_MAX,
     .options         = redis_options,
