@@ -436,6 +436,8 @@ static int run(const struct request *request, int argc, char **argv)
     root = result_new("crash", argc, argv, store_dir.path);
     if (recorder_missing)
         warn(root, "without the recorder nothing was killed at an I/O call");
+    if (settings.engine->prepare)
+        settings.engine->prepare(); /* or each life would pay for it */
     good = campaign_run(&settings, &result);
     if (!good)
         fprintf(stderr, "assay crash: the campaign ended early: %s\n", fail_text());

@@ -28,7 +28,7 @@
 #include "engines/base/slice.h"
 #include "engines/base/status.h"
 
-#define KV_ABI             2u /* raised whenever a plug-in built before would misread this header */
+#define KV_ABI             3u /* raised whenever a plug-in built before would misread this header */
 #define KV_KEY_BYTES_MAX   65535u
 #define KV_VALUE_BYTES_MAX (UINT32_C(256) << 20)
 #define KV_BATCH_MAX       65536u /* operations in one kv_write or kv_get_many */
@@ -214,6 +214,9 @@ struct kv_engine {
     /* Optional: how the store is really set up, when options, tier and memory budget have been mapped to the engine's own
      * settings ("WAL" "sync=true", "block_cache" "128M"); read back from the engine where it tells.  It stands in results. */
     void (*settings)(struct kv_store *store, kv_setting *setting, void *arg);
+    /* Optional: what the first open of a process pays once (a calibration of clocks).  Who opens many stores in children calls
+     * it before it forks them; it leaves no thread and no descriptor behind. */
+    void (*prepare)(void);
 };
 
 MUST_USE kv_status kv_open(const struct kv_engine *engine, const struct kv_config *config, struct kv_store **out);
