@@ -152,7 +152,7 @@ INDEX_INLINE uint32_t index_tag_matches_(const struct index_bucket *bucket, uint
 }
 
 /* The first of them: bit 2 * i stands 8 * i bytes behind the head. */
-#define INDEX_MATCH_SLOT_(bucket, matches) ((uint64_t *)(void *)((char *)(bucket) + 4 * (size_t)__builtin_ctz(matches)))
+#define INDEX_MATCH_SLOT_(bucket, matches) ((uint64_t *)(void *)((char *)(bucket) + 4 * (unsigned)__builtin_ctz(matches)))
 
 /* Whether the record of `ref` has this key. */
 typedef bool index_match(const void *context, uint64_t ref, slice key);

@@ -16,7 +16,8 @@ kv_status read_damaged(const struct bitcask *store, uint64_t ref)
 struct lookup {
     const struct bitcask *store;
     const struct segment *segment;
-    uint64_t              offset, shape;
+    const struct record  *record;
+    uint64_t              offset;
     uint64_t              damaged; /* ref, 0: none */
 };
 
@@ -31,47 +32,63 @@ static __attribute__((noinline, cold)) bool is_damaged(const struct segment *seg
  */
 static inline bool match_or_suspect(const void *context, uint64_t ref, slice key)
 {
-    struct lookup       *lookup = (struct lookup *)context;
-    const struct record *record;
+    struct lookup        *lookup = (struct lookup *)context;
+    const struct segment *segment = ref_segment(lookup->store, ref);
+    uint64_t              offset = ref_offset(ref);
+    const struct record  *record = segment_record(segment, offset);
 
-    lookup->segment = ref_segment(lookup->store, ref);
-    lookup->offset = ref_offset(ref);
-    record = segment_record(lookup->segment, lookup->offset);
-    /* The lines behind the key, which the checksum wants next, on their way while the key's is waited for. */
+    /* The lines behind the key, which the checksum wants next, on their way before what waits for the key's is in the way. */
     __builtin_prefetch((const char *)record + 64);
     __builtin_prefetch((const char *)record + 128);
-    lookup->shape = record_shape(record);
-    if (__builtin_expect(RECORD_KEY_SIZE(lookup->shape) == key.size &&
-                         record_fits(lookup->segment, lookup->offset, key.size, lookup->shape) &&
-                         same_bytes((const char *)(record + 1), key.data, key.size), 1))
+    if (__builtin_expect(record->key_size == key.size && record_fits(segment, offset, key.size, record->value_size) &&
+                         same_bytes((const char *)(record + 1), key.data, key.size), 1)) {
+        lookup->segment = segment;
+        lookup->record = record;
+        lookup->offset = offset;
         return true;
-    if (is_damaged(lookup->segment, lookup->offset))
+    }
+    if (is_damaged(segment, offset))
         lookup->damaged = ref;
     return false;
 }
 
-/* Inlined: what a get has to do between two misses decides how many gets the processor has in flight. */
-INDEX_INLINE kv_status find_value(const struct bitcask *store, slice key, uint64_t hash, slice *value)
+static __attribute__((noinline, cold)) kv_status not_found(const struct bitcask *store, uint64_t damaged)
 {
-    struct lookup lookup = {.store = store};
-    uint64_t      ref = index_find(store->index, hash, key, match_or_suspect, &lookup);
+    return damaged ? read_damaged(store, damaged) : KV_NOT_FOUND;
+}
 
-    if (__builtin_expect(ref != 0, 1))
-        return read_found(store, lookup.segment, lookup.offset, lookup.shape, key, hash, value);
-    return __builtin_expect(lookup.damaged != 0, 0) ? read_damaged(store, lookup.damaged) : KV_NOT_FOUND;
+/*
+ * The key's record; false: absent, or lookup->damaged.  This and what follows is inlined and kept in registers: how much a get
+ * has to do once the bucket is there decides how many gets the processor has in flight.
+ */
+INDEX_INLINE bool find_record(struct lookup *lookup, slice key, uint64_t hash)
+{
+    return index_find(lookup->store->index, hash, key, match_or_suspect, lookup) != 0;
+}
+
+INDEX_INLINE bool passes(const struct lookup *lookup, uint64_t hash, slice value)
+{
+    return !lookup->store->options.verify_reads ||
+           record_passes(lookup->record, segment_place(lookup->segment, lookup->offset), hash, value);
 }
 
 kv_status ops_get(struct kv_session *base, slice key, kv_visit *visit, void *arg)
 {
     struct bitcask_session *session = (struct bitcask_session *)base;
-    struct bitcask         *store = (struct bitcask *)base->store;
-    slice                   value;
-    kv_status               status;
+    struct lookup           lookup = {.store = (struct bitcask *)base->store};
+    uint64_t                hash = index_hash(key);
+    kv_status               status = KV_OK;
 
     epoch_enter(session->epoch);
-    status = find_value(store, key, index_hash(key), &value);
-    if (status == KV_OK)
-        visit(arg, key, value);
+    if (__builtin_expect(find_record(&lookup, key, hash), 1)) {
+        slice value = record_value_behind(lookup.record, key.size);
+        if (__builtin_expect(passes(&lookup, hash, value), 1))
+            visit(arg, key, value);
+        else
+            status = segment_damaged(lookup.segment, lookup.offset, RECORD_DAMAGED);
+    } else {
+        status = not_found(lookup.store, lookup.damaged);
+    }
     epoch_exit_reader(session->epoch);
     return status;
 }
@@ -102,8 +119,16 @@ kv_status ops_get_many(struct kv_session *base, const slice *keys, size_t count,
                 prefetch_record(store, ref);
         }
         for (size_t i = 0; i < group; i++) {
-            slice     value = {0};
-            kv_status status = find_value(store, keys[from + i], hash[i], &value);
+            struct lookup lookup = {.store = store};
+            slice         value = {0};
+            kv_status     status = KV_OK;
+            if (!find_record(&lookup, keys[from + i], hash[i])) {
+                status = not_found(store, lookup.damaged);
+            } else {
+                value = record_value_behind(lookup.record, keys[from + i].size);
+                if (!passes(&lookup, hash[i], value))
+                    status = segment_damaged(lookup.segment, lookup.offset, RECORD_DAMAGED);
+            }
             visit(arg, from + i, status, value);
         }
         epoch_exit_reader(session->epoch);

@@ -8,38 +8,26 @@
 
 MUST_USE kv_status read_damaged(const struct bitcask *store, uint64_t ref);
 
-/* Whether a record of that shape, with a key of that size, ends inside its segment. */
-static inline bool record_fits(const struct segment *segment, uint64_t offset, size_t key_size, uint64_t shape)
+/* Whether a record with such a key and value ends inside its segment. */
+static inline bool record_fits(const struct segment *segment, uint64_t offset, size_t key_size, uint64_t value_size)
 {
-    return offset + sizeof(struct record) + key_size + RECORD_VALUE_SIZE(shape) <= segment_limit(segment);
+    return offset + sizeof(struct record) + key_size + value_size <= segment_limit(segment);
 }
 
-/*
- * The value of the record at that place, which has been found to have that shape and this key, and to fit; verified if the
- * store's option says so.  It stands behind the key that was asked for: to say where needs no waiting for the record.
- * Valid inside the epoch.  KV_CORRUPT names file and offset.
- */
-static inline kv_status read_found(const struct bitcask *store, const struct segment *segment, uint64_t offset,
-                                   uint64_t shape, slice key, uint64_t hash, slice *value)
-{
-    const struct record *record = segment_record(segment, offset);
-
-    *value = slice_of((const char *)(record + 1) + key.size, RECORD_VALUE_SIZE(shape));
-    if (!store->options.verify_reads ||
-        __builtin_expect(record->sum == record_sum(record->seq, shape, segment_place(segment, offset), hash, *value), 1))
-        return KV_OK;
-    return segment_damaged(segment, offset, RECORD_DAMAGED);
-}
-
-/* The same for a ref whose key has been compared. */
+/* The value of the record at ref, whose key has been compared and has this hash; verified if the store's option says
+ * so.  Valid inside the epoch.  KV_CORRUPT names file and offset. */
 static inline kv_status read_value(const struct bitcask *store, uint64_t ref, slice key, uint64_t hash, slice *value)
 {
     const struct segment *segment = ref_segment(store, ref);
-    uint64_t              offset = ref_offset(ref), shape = record_shape(segment_record(segment, offset));
+    uint64_t              offset = ref_offset(ref);
+    const struct record  *record = segment_record(segment, offset);
 
-    if (!record_fits(segment, offset, key.size, shape))
+    if (!record_fits(segment, offset, key.size, record->value_size))
         return read_damaged(store, ref);
-    return read_found(store, segment, offset, shape, key, hash, value);
+    *value = record_value_behind(record, key.size);
+    if (!store->options.verify_reads || record_passes(record, segment_place(segment, offset), hash, *value))
+        return KV_OK;
+    return read_damaged(store, ref);
 }
 
 #endif

@@ -74,6 +74,12 @@ static inline slice record_value(const struct record *record)
     return slice_of((const char *)(record + 1) + record->key_size, record->value_size);
 }
 
+/* The value of a record whose key is known to be of that size: to say where it stands needs no waiting for the record. */
+static inline slice record_value_behind(const struct record *record, size_t key_size)
+{
+    return slice_of((const char *)(record + 1) + key_size, record->value_size);
+}
+
 static inline uint64_t record_key_hash(const struct record *record)
 {
     return XXH3_64bits(record + 1, record->key_size);
@@ -106,10 +112,8 @@ static inline uint64_t record_shape(const struct record *record)
     return record_word_((const char *)&record->value_size);
 }
 
-#define RECORD_KEY_SIZE(shape)   ((uint16_t)((shape) >> 32))
-#define RECORD_VALUE_SIZE(shape) ((uint32_t)(shape))
-
-static inline uint64_t record_sum(uint64_t seq, uint64_t shape, uint64_t place, uint64_t key_hash, slice value)
+static inline __attribute__((always_inline)) uint64_t record_sum(uint64_t seq, uint64_t shape, uint64_t place,
+                                                                uint64_t key_hash, slice value)
 {
     uint64_t    seed = (key_hash ^ place) * UINT64_C(0x9e3779b97f4a7c15);
     uint64_t    even = _mm_crc32_u64((uint32_t)seed, seq), odd = _mm_crc32_u64(seed >> 32, shape);
@@ -154,11 +158,16 @@ static inline uint64_t record_sum(uint64_t seq, uint64_t shape, uint64_t place, 
     return odd << 32 | even;
 }
 
-/* Whether the record at hand, all of whose bytes can be read, is what was written there. */
+/* Whether the record with this value is what was written there; all of its bytes can be read. */
+static inline bool record_passes(const struct record *record, uint64_t place, uint64_t key_hash, slice value)
+{
+    return record->sum == record_sum(record->seq, record_shape(record), place, key_hash, value);
+}
+
+/* The same for a record at hand. */
 static inline bool record_is_whole(const struct record *record, uint64_t place, uint64_t key_hash)
 {
-    return record->sum ==
-           record_sum(record->seq, record_shape(record), place, key_hash, record_value(record));
+    return record_passes(record, place, key_hash, record_value(record));
 }
 
 /* The same for bytes from a file that may be anything: at most `room` of them can be read. */
