@@ -17,6 +17,9 @@
     {"max_light", "max", COLUMN_AMOUNT},   {"status", "Status", COLUMN_TEXT}
 
 #define VOLATILE_MOST 4 /* times the fastest durable engine: what lies beyond is told in words */
+#define WIDE_SPREAD   50 /* from here on the least of a panel is no bar any more */
+#define WIDE_COUNT    4
+#define MANY_ROWS     10 /* from here on rows are lower */
 
 const struct column bars_throughput_columns[BARS_COLUMNS] = {BAR_COLUMNS("Engine's time", "All in")};
 const struct column bars_quantity_columns[BARS_COLUMNS] = {BAR_COLUMNS("First", "Second")};
@@ -32,13 +35,15 @@ void bars_init(struct bars *bars, struct figure *figure, const struct column *co
 }
 
 void bars_panel(struct bars *bars, const char *title, const char *metric, enum text_kind kind,
-                       const char *unit, bool pair)
+                       const char *unit, bool pair, bool log)
 {
     char *text = text_shortened(title, 62);
 
     bars->panels++;
     bars->rows   = 0;
     bars->most    = 0;
+    bars->least   = INFINITY;
+    bars->log     = log;
     bars->ceiling = 0;
     bars->durable = 0;
     bars->kind   = kind;
@@ -47,7 +52,10 @@ void bars_panel(struct bars *bars, const char *title, const char *metric, enum t
     bars->pair   = pair;
     bars->pairs  = bars->pairs || pair;
     list_text(&bars->panel_title, text);
-    list_text(&bars->panel_unit, unit);
+    free(text);
+    text = text_of("%s%s", unit, log ? ", logarithmic" : "");
+    list_text(&bars->panel_unit, text);
+    list_number(&bars->panel_log, log);
     list_text(&bars->panel_kind, kind == TEXT_NS ? "ns" : kind == TEXT_BYTES ? "bytes" : "count");
     list_number(&bars->panel_pair, pair);
     free(text);
@@ -56,7 +64,7 @@ void bars_panel(struct bars *bars, const char *title, const char *metric, enum t
 /* Words in place of the bar of the row at hand. */
 static void write_note(struct bars *bars, const char *text)
 {
-    char *note = text_shortened(text, 52);
+    char *note = text_shortened(text, 56);
 
     list_number(&bars->note_panel, (double)bars->panels);
     list_number(&bars->note_at, (double)bars->rows);
@@ -78,7 +86,7 @@ void bars_row(struct bars *bars, const struct model *model, const struct experim
     /* A bar that dwarfs those of which the figure speaks is told in words. */
     if (bars->ceiling > 0 && value->median > bars->ceiling && !gather_retains(engine))
         drawn = false;
-    if (bars->durable > 0 && value->median > VOLATILE_MOST * bars->durable &&
+    if (!bars->log && bars->durable > 0 && value->median > VOLATILE_MOST * bars->durable &&
         strcmp(text_at(engine, "tier"), "volatile") == 0)
         drawn = false;
     bars->rows++;
@@ -111,6 +119,8 @@ void bars_row(struct bars *bars, const struct model *model, const struct experim
     list_number(&bars->row_at, (double)bars->rows);
     list_tick_text(&bars->row_text, label);
     list_number(&bars->row_colour, (double)model_mark(model, name)->colour);
+    list_number(&bars->row_hatched, model_mark(model, name)->hatched);
+    list_number(&bars->row_point, model_mark(model, name)->point);
     list_number(&bars->row_drawn, drawn);
     if (!drawn) {
         char  a[TEXT_NUMBER_MAX], b[TEXT_NUMBER_MAX];
@@ -132,6 +142,11 @@ void bars_row(struct bars *bars, const struct model *model, const struct experim
         bars->most = value->most;
     if (drawn && light->most > bars->most)
         bars->most = light->most;
+    for (int i = 0; drawn && i < 4; i++) {
+        double x = i == 0 ? value->least : i == 1 ? light->least : i == 2 ? value->median : light->median;
+
+        bars->least = x > 0 && x < bars->least ? x : bars->least;
+    }
     if ((double)text_chars(label) > bars->label_chars)
         bars->label_chars = (double)text_chars(label);
     if (bars->rows > bars->rows_most)
@@ -140,8 +155,16 @@ void bars_row(struct bars *bars, const struct model *model, const struct experim
     free(status);
 }
 
+bool bars_spread_is_wide(double least, double most, size_t count)
+{
+    return count >= WIDE_COUNT && least > 0 && most / least >= WIDE_SPREAD;
+}
+
 void bars_panel_end(struct bars *bars)
 {
+    bars->rows_of = text_grow(bars->rows_of, bars->panels - 1, &bars->rows_room, sizeof *bars->rows_of);
+    bars->rows_of[bars->panels - 1] = bars->rows;
+    list_number(&bars->panel_least, isfinite(bars->least) ? bars->least : 1);
     list_number(&bars->panel_most, bars->most);
     list_number(&bars->panel_rows, (double)bars->rows);
 }
@@ -152,11 +175,32 @@ static void legend_entry(struct list *kind, struct list *text, const char *of, c
     list_text(text, says);
 }
 
+/* Panels have as many rows as they need, so each goes below the shorter of the two columns. */
+static void place_panels(struct bars *bars)
+{
+    struct list column = {0}, top = {0};
+    bool        low    = bars->rows_most > MANY_ROWS;
+    double      row_px = bars->pairs ? (low ? 29 : 36) : (low ? 20 : 24), end[2] = {28, 28};
+    size_t      columns = bars->panels > 1 ? 2 : 1;
+
+    for (size_t p = 0; p < bars->panels; p++) {
+        size_t at = columns > 1 && end[1] < end[0];
+
+        list_number(&column, (double)at);
+        list_number(&top, end[at]);
+        end[at] += FIGURE_HEAD_PX + (double)bars->rows_of[p] * row_px + 8 + FIGURE_FOOT_PX;
+    }
+    list_write(&column, bars->figure->gp, "panel_column");
+    list_write(&top, bars->figure->gp, "panel_top");
+    figure_grid(bars->figure, bars->panels, columns, 0, bars->label_chars * FIGURE_CHAR_PX + 16, 28);
+    fprintf(bars->figure->gp, "row_px = %g\n", row_px);
+    bars->figure->height = (int)(end[0] > end[1] ? end[0] : end[1]) + 4;
+}
+
 void bars_end(struct bars *bars, const char *solid, const char *light)
 {
     struct figure *figure = bars->figure;
     struct list    legend_kind = {0}, legend_text = {0};
-    double         row_px = bars->pairs ? 36 : 24;
 
     legend_entry(&legend_kind, &legend_text, "solid", solid);
     if (bars->pairs)
@@ -168,12 +212,16 @@ void bars_end(struct bars *bars, const char *solid, const char *light)
     list_write(&bars->panel_unit, figure->gp, "panel_unit");
     list_write(&bars->panel_kind, figure->gp, "panel_kind");
     list_write(&bars->panel_most, figure->gp, "panel_most");
+    list_write(&bars->panel_least, figure->gp, "panel_least");
+    list_write(&bars->panel_log, figure->gp, "panel_log");
     list_write(&bars->panel_rows, figure->gp, "panel_rows");
     list_write(&bars->panel_pair, figure->gp, "panel_pair");
     list_write(&bars->row_panel, figure->gp, "row_panel");
     list_write(&bars->row_at, figure->gp, "row_at");
     list_write(&bars->row_text, figure->gp, "row_text");
     list_write(&bars->row_colour, figure->gp, "row_colour");
+    list_write(&bars->row_hatched, figure->gp, "row_hatched");
+    list_write(&bars->row_point, figure->gp, "row_point");
     list_write(&bars->row_drawn, figure->gp, "row_drawn");
     list_write(&bars->note_panel, figure->gp, "note_panel");
     list_write(&bars->note_at, figure->gp, "note_at");
@@ -184,8 +232,8 @@ void bars_end(struct bars *bars, const char *solid, const char *light)
     fprintf(figure->gp, "c_light = %zu\nc_light_least = %zu\nc_light_most = %zu\n",
             table_column(&figure->table, "median_light"), table_column(&figure->table, "min_light"),
             table_column(&figure->table, "max_light"));
-    figure_grid(figure, bars->panels, bars->panels > 1 ? 2 : 1,
-               FIGURE_HEAD_PX + (double)bars->rows_most * row_px + 8 + FIGURE_FOOT_PX, bars->label_chars * FIGURE_CHAR_PX + 16, 28);
+    place_panels(bars);
+    free(bars->rows_of);
 }
 
 char *bars_n(const struct bars *bars)

@@ -40,7 +40,7 @@ void curves_series(struct curves *curves, const struct mark *mark, bool dashes)
     list_number(&curves->series_first, (double)curves->series_row);
     list_number(&curves->series_colour, (double)mark->colour);
     list_number(&curves->series_point, mark->point);
-    list_number(&curves->series_dash, dashes ? mark->dash : 1);
+    list_number(&curves->series_dash, dashes && mark->hatched ? 2 : 1);
 }
 
 void curves_point(struct curves *curves, size_t round, double x, double y, bool mark)
@@ -105,7 +105,7 @@ void curves_end(struct curves *curves, const struct model *model, const json_t *
         list_text(&text, name);
         list_number(&colour, (double)mark->colour);
         list_number(&point, mark->point);
-        list_number(&dash, mark->dash);
+        list_number(&dash, mark->hatched ? 2 : 1);
         free(name);
     }
     legend_px      = 60 + (double)longest * FIGURE_CHAR_PX;

@@ -242,7 +242,7 @@ out:
 bool draw_figure(const struct figure *figure, const char *templates, const char *dir)
 {
     char *script = text_of("%s/figure.gp", dir);
-    bool  good   = write_table(&figure->table, dir, figure->name, "") &&
+    bool  good   = (figure->table.column_count == 0 || write_table(&figure->table, dir, figure->name, "")) &&
                 (figure->points.column_count == 0 || write_table(&figure->points, dir, figure->name, "-points")) &&
                 write_script(figure, templates, script) && run_gnuplot(figure, dir) && mend_svg(figure, dir);
 

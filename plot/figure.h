@@ -24,7 +24,7 @@ struct figure {
     char        *caption;  /* n, host, tier: plain text */
     char        *alt;      /* what is seen, for those who cannot */
     char        *notes;    /* HTML beside the figure: badges, limits; may be NULL */
-    struct table table;    /* the rows behind it: NAME.tsv, and on the page */
+    struct table table;    /* the rows behind it: NAME.tsv, and on the page; none when column_count is 0 */
     struct table points;   /* more rows that the figure draws: NAME-points.tsv; none when column_count is 0 */
     int          width, height;
     char        *settings; /* gnuplot assignments */

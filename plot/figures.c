@@ -10,6 +10,7 @@
 #include "plot/gather.h"
 
 #define INTERVALS_LEAST 5 /* a shorter run is no curve */
+#define MANY_ENGINES    8 /* with more, the curves of a panel are hard to follow: their percentiles get a picture of their own */
 
 /* All settings of the figure are written. */
 static void figure_end(struct figure *figure)
@@ -86,7 +87,8 @@ static void throughput_panels(struct bars *bars, const struct model *model, cons
 
     for (size_t e = 0; e < model->experiment_count; e++) {
         const struct experiment *experiment = &model->experiments[e];
-        size_t                   count;
+        size_t                   count, drawn;
+        double                   ceiling, durable, least;
 
         if (strcmp(experiment->setting, setting) != 0)
             continue;
@@ -101,20 +103,30 @@ static void throughput_panels(struct bars *bars, const struct model *model, cons
             json_t *engine;
             size_t  i;
 
-            bars_panel(bars, title, "throughput", TEXT_RATE, "operations per second", true);
+            ceiling = durable = 0;
+            least   = INFINITY;
+            drawn   = 0;
             json_array_foreach(json_object_get(experiment->root, "engines"), i, engine) {
                 struct spread own = gather_spread(experiment->root, text_at(engine, "name"), steps[s], "ops_per_s_engine");
+                bool          is_durable = strcmp(text_at(engine, "tier"), "volatile") != 0;
 
-                if (gather_retains(engine) && own.most > bars->ceiling)
-                    bars->ceiling = own.most;
-                if (strcmp(text_at(engine, "tier"), "volatile") != 0 && own.most > bars->durable)
-                    bars->durable = own.most;
+                ceiling = gather_retains(engine) && own.most > ceiling ? own.most : ceiling;
+                durable = is_durable && own.most > durable ? own.most : durable;
+                least   = gather_retains(engine) && own.median > 0 && own.median < least ? own.median : least;
+                drawn += is_durable && own.n > 0;
             }
+            /* Two hash tables in memory are no reason for another axis: they are told in words then. */
+            bars_panel(bars, title, "throughput", TEXT_RATE, "operations per second", true,
+                       bars_spread_is_wide(least, durable, drawn));
+            bars->ceiling = ceiling;
+            bars->durable = durable;
             json_array_foreach(json_object_get(experiment->root, "engines"), i, engine) {
                 struct spread own = gather_spread(experiment->root, text_at(engine, "name"), steps[s], "ops_per_s_engine");
                 struct spread all = gather_spread(experiment->root, text_at(engine, "name"), steps[s], "ops_per_s_all_in");
 
-                bars_row(bars, model, experiment, engine, phase, &own, &all);
+                /* Why an engine did not run is said once, in the panel of the run. */
+                if (own.n || all.n || strcmp(name, "run") == 0)
+                    bars_row(bars, model, experiment, engine, phase, &own, &all);
             }
             bars_panel_end(bars);
             free(phase);
@@ -145,8 +157,8 @@ static void make_throughput(struct figures *figures, const struct model *model)
         host            = gather_host(experiment->root);
         build           = gather_build(experiment->root);
         n               = bars_n(&bars);
-        figure->caption = text_of("%s; %s; %s; %s. Each panel has its own axis, from zero.", n, experiment->setting, host,
-                                  build);
+        figure->caption = text_of("%s; %s; %s; %s. Each panel has its own axis, from zero where it "
+                                  "is not logarithmic.", n, experiment->setting, host, build);
         figure->alt = text_of("Horizontal bars: operations per second of %zu engines in %zu panels, %s. The table below "
                               "has the numbers.", bars.rows_most, bars.panels, experiment->setting);
         html        = open_memstream(&figure->notes, &bytes);
@@ -175,11 +187,11 @@ static const struct quantity costs[] = {
     {"load", "per_op.cpu_user_ns", "per_op.cpu_system_ns", "CPU: user, system (light)", TEXT_NS, "CPU time per operation"},
     {"meters", "per_op.syscalls", NULL, "system calls", TEXT_PLAIN, "system calls per operation"},
     {"meters", "per_op.allocations", NULL, "allocations", TEXT_PLAIN, "allocations per operation"},
-    {"run", "per_op.write_bytes", "per_op.device_write_bytes", "written: for the process, by the device (light)", TEXT_BYTES,
+    {"run", "per_op.write_bytes", "per_op.device_write_bytes", "written: process, device (light)", TEXT_BYTES,
      "bytes per operation"},
-    {"load", "per_op.write_bytes", "per_op.device_write_bytes", "written: for the process, by the device (light)", TEXT_BYTES,
+    {"load", "per_op.write_bytes", "per_op.device_write_bytes", "written: process, device (light)", TEXT_BYTES,
      "bytes per operation"},
-    {"run", "per_op.rchar", "per_op.device_read_bytes", "read: by calls, by the device (light)", TEXT_BYTES,
+    {"run", "per_op.rchar", "per_op.device_read_bytes", "read: calls, device (light)", TEXT_BYTES,
      "bytes per operation"},
     {"run", "per_op.device_flushes", NULL, "device flushes", TEXT_PLAIN, "flushes per operation"},
     {"load", "per_op.device_flushes", NULL, "device flushes", TEXT_PLAIN, "flushes per operation"},
@@ -188,7 +200,7 @@ static const struct quantity costs[] = {
 static const struct quantity spaces[] = {
     {NULL, "amplification.space", NULL, "space amplification", TEXT_PLAIN, "disk bytes by live bytes"},
     {NULL, "amplification.write_calls", "amplification.write_device",
-     "write amplification: by calls, mapped files left out; by the device (light)", TEXT_PLAIN, "bytes written by bytes put"},
+     "writes: calls, device (light)", TEXT_PLAIN, "bytes written by bytes put"},
     {NULL, "space.disk_bytes", "space.peak_disk_bytes", "disk: at the end, at its peak (light)", TEXT_BYTES, "bytes"},
     {NULL, "space.memory_peak_bytes", NULL, "resident memory at its peak", TEXT_BYTES, "bytes"},
     {NULL, "recovery_ns", NULL, "reopening the store", TEXT_NS, "time"},
@@ -200,6 +212,8 @@ static void quantity_panel(struct bars *bars, const struct model *model, const s
 {
     json_t *engines = json_object_get(experiment->root, "engines"), *engine;
     bool    any = false, above_zero = false, worth = false;
+    double  most = 0, least = INFINITY;
+    size_t  count = 0;
     double  floor_value = quantity->kind == TEXT_BYTES ? 1 : quantity->kind == TEXT_NS ? 0.1 : 0.001;
     char   *phase = step.name ? gather_place(experiment->root, step) : text_of("%s", "whole cell");
     char   *title = step.name ? text_of("%s — %s", phase, quantity->metric) : text_of("%s", quantity->metric);
@@ -207,25 +221,31 @@ static void quantity_panel(struct bars *bars, const struct model *model, const s
 
     for (int pass = 0; pass < 2; pass++) {
         if (pass == 1 && !worth) {
-            char most[TEXT_NUMBER_MAX];
+            char limit[TEXT_NUMBER_MAX];
 
             fprintf(left_out, "%s%s: ", ftell(left_out) ? "; " : "", title);
             if (above_zero)
-                fprintf(left_out, "below %s for every engine", text_number(most, quantity->kind, floor_value));
+                fprintf(left_out, "below %s for every engine", text_number(limit, quantity->kind, floor_value));
             else
                 fputs(any ? "0 for every engine" : "not measured", left_out);
             break;
         }
         if (pass == 1)
-            bars_panel(bars, title, quantity->metric, quantity->kind, quantity->unit, quantity->light_path != NULL);
+            bars_panel(bars, title, quantity->metric, quantity->kind, quantity->unit, quantity->light_path != NULL,
+                       bars_spread_is_wide(least, most, count));
         json_array_foreach(engines, i, engine) {
             struct spread value = gather_spread(experiment->root, text_at(engine, "name"), step, quantity->path);
             struct spread light = {.median = NAN, .least = NAN, .most = NAN};
 
             if (quantity->light_path)
                 light = gather_spread(experiment->root, text_at(engine, "name"), step, quantity->light_path);
-            if (pass == 1)
+            if (pass == 1 && (value.n || light.n))
                 bars_row(bars, model, experiment, engine, phase, &value, &light);
+            if (pass == 0 && value.median > floor_value) {
+                most  = value.median > most ? value.median : most;
+                least = value.median < least ? value.median : least;
+                count++;
+            }
             any        = any || value.n || light.n;
             above_zero = above_zero || value.most > 0 || light.most > 0;
             worth      = worth || value.most >= floor_value || light.most >= floor_value;
@@ -264,8 +284,8 @@ static void make_quantities(struct figures *figures, const struct model *model, 
     fclose(words);
     n = bars_n(&bars);
     bars_end(&bars, "what a title names first", "what it names second");
-    figure->caption = text_of("%s; %s; %s.%s%s%s", n, experiment->setting, host, *left_out ? " Not drawn: " : "", left_out,
-                              *left_out ? "." : "");
+    figure->caption = text_of("%s; %s; %s. An engine without a value is left out.%s%s%s", n, experiment->setting, host,
+                              *left_out ? " Not drawn: " : "", left_out, *left_out ? "." : "");
     figure->alt = text_of("Horizontal bars, %zu panels, %zu engines each: %s of %s. The table below has the numbers.",
                           bars.panels, bars.rows_most, word, experiment->label);
     free(label);
@@ -309,22 +329,24 @@ static void latency_row(struct table *table, const struct pool *pool, const char
 static void spectrum(struct curves *curves, const struct pool *pool)
 {
     static const double marks[] = {2, 10, 100, 1e3, 1e4, 1e5, 1e6, 1e7};
+    double              all     = (double)pool->samples;
     json_int_t          seen    = 0;
     size_t              mark    = 0;
-    double              all     = (double)pool->samples;
 
     curves_point(curves, 0, 1, pool->min_ns, false);
     for (size_t i = 0; i < pool->count; i++) {
-        double y = gather_middle_ns(pool, pool->bucket[i].low_ns);
-
         seen += pool->bucket[i].count;
-        /* A symbol where the curve passes a usual percentile. */
-        for (; mark < COUNT_OF(marks) && marks[mark] <= all && (double)seen >= all - all / marks[mark]; mark++)
-            curves_point(curves, 0, marks[mark], y, true);
         if (seen < pool->samples)
-            curves_point(curves, 0, all / (double)(pool->samples - seen), y, false);
+            curves_point(curves, 0, all / (double)(pool->samples - seen), gather_middle_ns(pool, pool->bucket[i].low_ns), false);
     }
     curves_point(curves, 0, all, pool->max_ns, false);
+    /* A symbol where the curve passes a usual percentile; behind the curve, which a symbol between would interrupt. */
+    seen = 0;
+    for (size_t i = 0; i < pool->count; i++) {
+        seen += pool->bucket[i].count;
+        for (; mark < COUNT_OF(marks) && marks[mark] <= all && (double)seen >= all - all / marks[mark]; mark++)
+            curves_point(curves, 0, marks[mark], gather_middle_ns(pool, pool->bucket[i].low_ns), true);
+    }
 }
 
 static void latency_panel(struct curves *curves, const struct model *model, const json_t *root, struct step step,
@@ -376,7 +398,8 @@ static void make_latency(struct figures *figures, const struct model *model, con
     }
     fputs("x_is_percentile = 1\nsymbols = 1\nline_width = 1.6\nx_title = 'percentile: so many % of the operations are not slower'\n"
           "y_title = ''\n", figure->gp);
-    curves_end(&curves, model, json_object_get(experiment->root, "engines"), curves.panels > 1 ? 2 : 1, 300);
+    curves_end(&curves, model, json_object_get(experiment->root, "engines"), curves.panels > 1 ? 2 : 1,
+               json_array_size(json_object_get(experiment->root, "engines")) > MANY_ENGINES ? 420 : 300);
     figure->caption = text_of("All rounds together (n in the table); successful operations only; %s; %s. Both axes are "
                               "logarithmic.", experiment->setting, host);
     figure->alt = text_of("Latency by percentile, one line an engine, %zu panels. The table below has the percentiles.",
@@ -385,6 +408,114 @@ static void make_latency(struct figures *figures, const struct model *model, con
     free(slug);
     free(host);
     if (curves.series == 0)
+        figure_drop(figures);
+}
+
+/* The percentiles of many engines: a row an engine, so that names and places say what colours no longer can. */
+
+static const struct column percentile_columns[] = {
+    {"panel", "", COLUMN_PLACE}, {"row", "", COLUMN_PLACE}, {"p50_ns", "", COLUMN_PLACE}, {"p90_ns", "", COLUMN_PLACE},
+    {"p99_ns", "", COLUMN_PLACE}, {"p999_ns", "", COLUMN_PLACE}, {"max_ns", "", COLUMN_PLACE},
+};
+
+struct rows {
+    struct figure *figure;
+    size_t         panels, most;
+    struct list    panel_title, panel_rows, panel_least, panel_most, row_panel, row_at, row_text, row_colour;
+    double         label_chars;
+};
+
+static void percentile_panel(struct rows *rows, const struct model *model, const json_t *root, struct step step, const char *side,
+                             const char *kind)
+{
+    char   *phase = gather_step_text(step), *title = text_of("%s — %s%s%s", kind, phase, *side ? ", " : "", side);
+    double  least = INFINITY, most = 0;
+    size_t  row = 0, i;
+    json_t *engine;
+
+    rows->panels++;
+    json_array_foreach(json_object_get(root, "engines"), i, engine) {
+        struct pool  pool = gather_pool(root, text_at(engine, "name"), step, side, kind);
+        const double values[] = {gather_quantile(&pool, 0.5, "p50"), gather_quantile(&pool, 0.9, "p90"),
+                                 gather_quantile(&pool, 0.99, "p99"), gather_quantile(&pool, 0.999, "p999"), pool.max_ns};
+        char        *label = gather_label(root, engine);
+
+        for (size_t v = 0; pool.samples > 0 && v < COUNT_OF(values); v++) {
+            if (v == 0) {
+                table_value(&rows->figure->points, (double)rows->panels);
+                table_value(&rows->figure->points, (double)++row);
+            }
+            table_value(&rows->figure->points, values[v]);
+            least = values[v] > 0 && values[v] < least ? values[v] : least;
+            most  = values[v] > most ? values[v] : most;
+        }
+        if (pool.samples > 0) {
+            list_number(&rows->row_panel, (double)rows->panels);
+            list_number(&rows->row_at, (double)row);
+            list_tick_text(&rows->row_text, label);
+            list_number(&rows->row_colour, (double)model_mark(model, text_at(engine, "name"))->colour);
+            if ((double)text_chars(label) > rows->label_chars)
+                rows->label_chars = (double)text_chars(label);
+        }
+        free(label);
+        free(pool.bucket);
+    }
+    list_text(&rows->panel_title, title);
+    list_number(&rows->panel_rows, (double)row);
+    list_number(&rows->panel_least, isfinite(least) ? least : 1);
+    list_number(&rows->panel_most, most > 0 ? most : 10);
+    rows->most = row > rows->most ? row : rows->most;
+    free(phase);
+    free(title);
+}
+
+static void make_percentiles(struct figures *figures, const struct model *model, const struct experiment *experiment)
+{
+    static const char *const names[] = {"run", "latency", "paced", NULL};
+    static const char *const sides[] = {"", "response", "service"};
+    char          *label, *slug, *host;
+    struct figure *figure;
+    struct step    steps[GATHER_STEPS_MAX];
+    size_t         count = gather_steps(experiment->root, names, steps);
+    struct rows    rows  = {0};
+
+    if (json_array_size(json_object_get(experiment->root, "engines")) <= MANY_ENGINES)
+        return;
+    label  = text_of("%s %s", experiment->label, experiment->setting);
+    slug   = text_slug(label);
+    host   = gather_host(experiment->root);
+    figure = figure_add(figures, SECTION_LATENCY, "percentiles.gp", text_of("percentiles-%s", slug),
+                        text_of("Percentiles: %s, %s", experiment->label, experiment->setting));
+    rows.figure = figure;
+    table_init(&figure->table, percentile_columns, 0);
+    table_init(&figure->points, percentile_columns, COUNT_OF(percentile_columns));
+    for (size_t s = 0; s < count; s++) {
+        for (size_t side = 0; side < COUNT_OF(sides); side++) {
+            const char *kinds[16];
+            size_t      kind_count = gather_kinds(experiment->root, steps[s], sides[side], kinds, COUNT_OF(kinds));
+
+            for (size_t k = 0; k < kind_count; k++)
+                percentile_panel(&rows, model, experiment->root, steps[s], sides[side], kinds[k]);
+        }
+    }
+    list_write(&rows.panel_title, figure->gp, "panel_title");
+    list_write(&rows.panel_rows, figure->gp, "panel_rows");
+    list_write(&rows.panel_least, figure->gp, "panel_least");
+    list_write(&rows.panel_most, figure->gp, "panel_most");
+    list_write(&rows.row_panel, figure->gp, "row_panel");
+    list_write(&rows.row_at, figure->gp, "row_at");
+    list_write(&rows.row_text, figure->gp, "row_text");
+    list_write(&rows.row_colour, figure->gp, "row_colour");
+    figure_grid(figure, rows.panels, rows.panels > 1 ? 2 : 1,
+                FIGURE_HEAD_PX + (double)rows.most * 22 + 8 + FIGURE_FOOT_PX, rows.label_chars * FIGURE_CHAR_PX + 16, 28);
+    figure->caption = text_of("All rounds together; successful operations only; %s; %s. The axis is logarithmic.",
+                              experiment->setting, host);
+    figure->alt = text_of("Percentiles of latency, one row an engine, %zu panels. The table below the next figure has the numbers.",
+                          rows.panels);
+    free(label);
+    free(slug);
+    free(host);
+    if (rows.panels == 0)
         figure_drop(figures);
 }
 
@@ -476,7 +607,7 @@ static void make_time(struct figures *figures, const struct model *model, const 
     }
     fputs("x_is_percentile = 0\nsymbols = 0\nline_width = 1.1\nx_title = 'seconds since the phase began'\n"
           "y_title = 'ops/s'\n", figure->gp);
-    curves_end(&curves, model, NULL, curves.panels > 1 ? 2 : 1, 175); /* the panels' titles name the engines */
+    curves_end(&curves, model, NULL, curves.panels > 8 ? 3 : curves.panels > 1 ? 2 : 1, 175); /* the panels' titles name the engines */
     figure->caption = text_of("Operations per second in each interval, one line a round, failed rounds included; %s; %s. "
                               "Each panel has its own axis, from zero.", experiment->setting, host);
     figure->alt = text_of("Operations per second over time, %zu panels, one line a round. The table below has the slowest, "
@@ -502,71 +633,208 @@ static const struct column crash_columns[] = {
     {"hung", "Hung", COLUMN_COUNT},       {"verdict", "Verdict", COLUMN_TEXT},
 };
 
+/* One column of the picture: a tier under one kind of crash. */
+struct trial {
+    const char *tier, *mode, *profile;
+};
+
+#define TRIALS_MAX 64
+
+static const char *const tier_order[] = {"none", "process", "ordered", "interval", "commit"};
+
+static size_t tier_rank(const char *tier)
+{
+    size_t rank = 0;
+
+    while (rank < COUNT_OF(tier_order) && strncmp(tier, tier_order[rank], strlen(tier_order[rank])) != 0)
+        rank++;
+    return rank;
+}
+
+static struct trial trial_of(const struct crash *crash)
+{
+    return (struct trial){text_at(json_object_get(crash->root, "engine"), "tier"), text_at(crash->root, "mode"),
+                          text_at(crash->root, "profile")};
+}
+
+static int compare_trials(const void *a, const void *b)
+{
+    const struct trial *x = a, *y = b;
+    size_t              rank_x = tier_rank(x->tier), rank_y = tier_rank(y->tier);
+    int                 order = rank_x != rank_y ? (rank_x > rank_y) - (rank_x < rank_y) : strcmp(x->tier, y->tier);
+
+    order = order ? order : strcmp(x->mode, y->mode);
+    return order ? order : strcmp(x->profile, y->profile);
+}
+
+/* The different trials of all campaigns, sorted. */
+static size_t trials_of(const struct model *model, struct trial *out)
+{
+    size_t count = 0;
+
+    for (size_t i = 0; i < model->crash_count; i++) {
+        struct trial trial = trial_of(&model->crashes[i]);
+        bool         known = false;
+
+        for (size_t t = 0; t < count; t++)
+            known = known || compare_trials(&out[t], &trial) == 0;
+        if (!known && count < TRIALS_MAX)
+            out[count++] = trial;
+    }
+    qsort(out, count, sizeof *out, compare_trials);
+    return count;
+}
+
+/* Whether the engine offers the tier; true where an older result does not say. */
+static bool offers(const json_t *engine, const char *tier)
+{
+    json_t *tiers = json_object_get(engine, "tiers"), *word;
+    size_t  i;
+
+    if (!json_is_array(tiers))
+        return true;
+    json_array_foreach(tiers, i, word) {
+        if (json_is_string(word) && strncmp(tier, json_string_value(word), strlen(json_string_value(word))) == 0)
+            return true;
+    }
+    return false;
+}
+
+/* What all campaigns of one engine and trial found: the worst word, how often, and of how many.  malloc'd. */
+static char *verdict_text(const struct model *model, const char *engine, const struct trial *trial, double *colour)
+{
+    double sums[COUNT_OF(verdict_words)] = {0}, all = 0, bad = 0;
+    size_t worst = 0, campaigns = 0;
+    bool   offered = true;
+    char   a[TEXT_NUMBER_MAX], b[TEXT_NUMBER_MAX];
+
+    for (size_t i = 0; i < model->crash_count; i++) {
+        const struct crash *crash = &model->crashes[i];
+        json_t             *its   = json_object_get(crash->root, "engine");
+        struct trial        other = trial_of(crash);
+
+        if (strcmp(text_at(its, "name"), engine) != 0)
+            continue;
+        offered = offered && offers(its, trial->tier);
+        if (compare_trials(&other, trial) != 0)
+            continue;
+        campaigns++;
+        for (size_t v = 0; v < COUNT_OF(verdict_words); v++) {
+            double count = number_at(json_object_get(crash->root, "verdicts"), verdict_words[v]);
+
+            sums[v] += count > 0 ? count : 0;
+        }
+    }
+    for (size_t v = 0; v < COUNT_OF(verdict_words); v++) {
+        all += sums[v];
+        bad += v ? sums[v] : 0;
+        if (v && sums[v] > (worst ? sums[worst] : 0))
+            worst = v;
+    }
+    *colour = bad > 0 ? 0xf3c3a5 : all > 0 ? 0xb5dfcf : 0xf7f7f7;
+    if (campaigns == 0)
+        return text_of("%s", offered ? "not run" : "no such tier");
+    if (bad > 0)
+        return text_of("✗ %s %s/%s", verdict_words[worst], text_number(a, TEXT_COUNT, bad), text_number(b, TEXT_COUNT, all));
+    return all > 0 ? text_of("✓ held %s", text_number(a, TEXT_COUNT, all)) : text_of("nothing judged");
+}
+
+static void crash_rows(struct figure *figure, const struct model *model, size_t *kills, size_t *states)
+{
+    for (size_t i = 0; i < model->crash_count; i++) {
+        const struct crash *crash  = &model->crashes[i];
+        json_t             *engine = json_object_get(crash->root, "engine");
+        json_t             *verdicts = json_object_get(crash->root, "verdicts");
+        const char         *mode = text_at(crash->root, "mode");
+
+        table_text(&figure->table, text_at(engine, "name"));
+        table_text(&figure->table, text_at(engine, "tier"));
+        table_text(&figure->table, mode);
+        table_text(&figure->table, text_at(crash->root, "profile"));
+        table_json(&figure->table, json_object_get(crash->root, "lives"));
+        table_json(&figure->table, json_object_get(crash->root, "kills"));
+        table_json(&figure->table, json_object_get(crash->root, "kills_in_recovery"));
+        table_json(&figure->table, json_object_get(crash->root, "states"));
+        table_json(&figure->table, json_object_get(crash->root, "acked_median"));
+        for (size_t v = 0; v < COUNT_OF(verdict_words); v++)
+            table_value(&figure->table, number_at(verdicts, verdict_words[v]));
+        table_text(&figure->table, crash->broken ? "broken" : crash->held ? "held" : "nothing was tried");
+        *kills += strcmp(mode, "kill") == 0 ? (size_t)crash->tried : 0;
+        *states += strcmp(mode, "power") == 0 ? (size_t)crash->tried : 0;
+    }
+}
+
+static bool first_of_engine(const struct model *model, size_t at)
+{
+    const char *name = text_at(json_object_get(model->crashes[at].root, "engine"), "name");
+
+    for (size_t i = 0; i < at; i++)
+        if (strcmp(text_at(json_object_get(model->crashes[i].root, "engine"), "name"), name) == 0)
+            return false;
+    return true;
+}
+
+/* Engines by tiers and kinds of crash, a word in each cell. */
 static void make_crashes(struct figures *figures, const struct model *model)
 {
     struct figure *figure;
-    struct list    row_text = {0}, word = {0}, cell_row = {0}, cell_column = {0}, cell_text = {0}, cell_colour = {0};
-    size_t         longest = 0, kills = 0, states = 0;
+    struct list    row_text = {0}, head = {0}, below = {0}, cell_row = {0}, cell_column = {0}, cell_text = {0}, cell_colour = {0};
+    struct trial   trials[TRIALS_MAX];
+    size_t         longest = 0, kills = 0, states = 0, rows = 0, trial_count;
     char          *host;
 
     if (model->crash_count == 0)
         return;
     figure = figure_add(figures, SECTION_CRASH, "verdicts.gp", text_of("crash-verdicts"), text_of("Crash verdicts"));
     table_init(&figure->table, crash_columns, COUNT_OF(crash_columns));
-    for (size_t v = 0; v < COUNT_OF(verdict_words); v++)
-        list_text(&word, verdict_words[v]);
+    crash_rows(figure, model, &kills, &states);
+    trial_count = trials_of(model, trials);
+    for (size_t t = 0; t < trial_count; t++) {
+        char *words = text_of("%s%s%s", trials[t].mode, *trials[t].profile ? " " : "", trials[t].profile);
+
+        list_text(&head, trials[t].tier);
+        list_text(&below, words);
+        free(words);
+    }
     for (size_t i = 0; i < model->crash_count; i++) {
-        const struct crash *crash  = &model->crashes[i];
-        json_t             *engine = json_object_get(crash->root, "engine");
-        json_t             *verdicts = json_object_get(crash->root, "verdicts");
-        const char         *mode = text_at(crash->root, "mode"), *profile = text_at(crash->root, "profile");
-        char               *name  = text_shortened(text_at(engine, "name"), LABEL_CHARS);
-        char               *label = text_of("%s, %s — %s%s%s", name, text_at(engine, "tier"), mode, *profile ? " " : "",
-                                            profile);
+        const char *engine = text_at(json_object_get(model->crashes[i].root, "engine"), "name");
+        char       *name;
 
-        list_text(&row_text, label);
-        longest = text_chars(label) > longest ? text_chars(label) : longest;
-        table_text(&figure->table, text_at(engine, "name"));
-        table_text(&figure->table, text_at(engine, "tier"));
-        table_text(&figure->table, mode);
-        table_text(&figure->table, profile);
-        table_json(&figure->table, json_object_get(crash->root, "lives"));
-        table_json(&figure->table, json_object_get(crash->root, "kills"));
-        table_json(&figure->table, json_object_get(crash->root, "kills_in_recovery"));
-        table_json(&figure->table, json_object_get(crash->root, "states"));
-        table_json(&figure->table, json_object_get(crash->root, "acked_median"));
-        for (size_t v = 0; v < COUNT_OF(verdict_words); v++) {
-            double count = number_at(verdicts, verdict_words[v]);
-            char   amount[TEXT_NUMBER_MAX];
-            char  *text = count > 0 ? text_of("%s %s", v ? "✗" : "✓", text_number(amount, TEXT_COUNT, count))
-                                    : text_of("%s", isfinite(count) ? "0" : "–");
+        if (!first_of_engine(model, i))
+            continue;
+        rows++;
+        name = text_shortened(engine, LABEL_CHARS);
+        list_text(&row_text, name);
+        longest = text_chars(name) > longest ? text_chars(name) : longest;
+        free(name);
+        for (size_t t = 0; t < trial_count; t++) {
+            double colour;
+            char  *text = verdict_text(model, engine, &trials[t], &colour);
 
-            table_value(&figure->table, count);
-            list_number(&cell_row, (double)(i + 1));
-            list_number(&cell_column, (double)(v + 1));
+            list_number(&cell_row, (double)rows);
+            list_number(&cell_column, (double)(t + 1));
             list_text(&cell_text, text);
-            list_number(&cell_colour, !(count > 0) ? 0xf7f7f7 : v ? 0xf3c3a5 : 0xb5dfcf);
+            list_number(&cell_colour, colour);
             free(text);
         }
-        table_text(&figure->table, crash->broken ? "broken" : crash->held ? "held" : "nothing was tried");
-        kills += strcmp(mode, "kill") == 0 ? (size_t)crash->tried : 0;
-        states += strcmp(mode, "power") == 0 ? (size_t)crash->tried : 0;
-        free(name);
-        free(label);
     }
     list_write(&row_text, figure->gp, "row_text");
-    list_write(&word, figure->gp, "word");
+    list_write(&head, figure->gp, "head");
+    list_write(&below, figure->gp, "below");
     list_write(&cell_row, figure->gp, "cell_row");
     list_write(&cell_column, figure->gp, "cell_column");
     list_write(&cell_text, figure->gp, "cell_text");
     list_write(&cell_colour, figure->gp, "cell_colour");
-    fprintf(figure->gp, "label_px = %g\ncolumns = 1\ncell_h = 1\ntop_px = 0\nfoot_px = 0\n",
+    fprintf(figure->gp, "label_px = %g\ncolumns = 1\ncell_h = 1\ntop_px = 0\nfoot_px = 0\npanels = 1\n",
             (double)longest * FIGURE_CHAR_PX + 24);
-    figure->height  = (int)(50 + 34 * model->crash_count);
+    figure->height = (int)(66 + 30 * rows);
+    /* A word needs its room: many columns make the picture wider, and the page scrolls it. */
+    figure->width   = (int)fmax(FIGURE_WIDTH, (double)longest * FIGURE_CHAR_PX + 36 + 118.0 * (double)trial_count);
     host            = gather_host(model->crashes[0].root);
-    figure->caption = text_of("%zu campaigns, %zu kills, %zu states after power loss; %s. ✓ held, ✗ a promise was broken.",
-                              model->crash_count, kills, states, host);
-    figure->alt = text_of("A table of verdicts, one row a campaign. The table below has the same counts.");
+    figure->caption = text_of("%zu campaigns, %zu kills, %zu states after power loss; %s. ✓ held, so many times; ✗ a promise was "
+                              "broken, so many times of all; the table has each verdict.", model->crash_count, kills, states, host);
+    figure->alt = text_of("A table of verdicts, one row an engine, one column a tier and kind of crash. The table below has the "
+                          "counts.");
     free(host);
 }
 
@@ -574,8 +842,10 @@ void figures_make(struct figures *figures, const struct model *model)
 {
     *figures = (struct figures){0};
     make_throughput(figures, model);
-    for (size_t e = 0; e < model->experiment_count; e++)
+    for (size_t e = 0; e < model->experiment_count; e++) {
+        make_percentiles(figures, model, &model->experiments[e]);
         make_latency(figures, model, &model->experiments[e]);
+    }
     for (size_t e = 0; e < model->experiment_count; e++)
         make_time(figures, model, &model->experiments[e]);
     for (size_t e = 0; e < model->experiment_count; e++)

@@ -34,7 +34,9 @@ do for [p = 1:panels] {
     } else {
         unset logscale
         set xrange [0:panel_x_most[p]]
-        set xtics autofreq format "%g"
+        step = step_of("", panel_x_most[p], 5)
+        set xtics ()
+        do for [i = 0:10] { if (i*step <= panel_x_most[p]) { set xtics add (sprintf("%g", i*step) i*step) } }
         most = panel_y_most[p] > 0 ? panel_y_most[p] : 1
         step = step_of("", most*1.08, 4)
         set yrange [0:most*1.08]

@@ -38,16 +38,20 @@ json_t *engine_at(const json_t *root, const char *name)
 /* Marks. */
 
 /*
- * The colours of Okabe and Ito, which people who see fewer colours tell apart; grey stands in for yellow, which white
- * paper swallows.  The name picks the colour, so that an engine looks the same on every page; the seed spreads the names
- * of the usual engines.  On a page where two would share a colour, the later in the alphabet takes the next free one.
+ * The first eight are the colours of Okabe and Ito, which people who see fewer colours tell apart; grey stands in for yellow,
+ * which white paper swallows.  The other eight lie between them and are drawn hatched or dashed, so that colour never says it
+ * alone.  The name picks the colour, so that an engine looks the same on every page; the seed gives the usual sixteen one each.
+ * On a page where two would share one, the later in the alphabet takes the next that is free; from the seventeenth on, colours
+ * come again with the other pattern and symbol.
  */
-static const uint32_t palette[] = {0x0072b2, 0xd55e00, 0x009e73, 0xcc79a7, 0xe69f00, 0x56b4e9, 0x000000, 0x8c8c8c};
+static const uint32_t palette[] = {0x0072b2, 0xd55e00, 0x8c8c8c, 0x009e73, 0xcc79a7, 0xe69f00, 0x56b4e9, 0x000000,
+                                   0x6a3d9a, 0x8c510a, 0x7fb800, 0xd8b365, 0x2f4b7c, 0xb2182b, 0x35b8ab, 0xb39ddb};
 #define PALETTE_COUNT (sizeof palette / sizeof *palette)
-#define PALETTE_SEED  7360u
+#define PALETTE_SEED  149670u
 
-static const int points[] = {7, 5, 9, 13, 6, 4, 8, 12, 2, 1, 3}; /* filled shapes first */
-#define POINT_COUNT (sizeof points / sizeof *points)
+/* Filled shapes for the plain half, open ones for the hatched. */
+static const int points[] = {7, 5, 9, 13, 11, 15, 1, 2, 6, 4, 8, 12, 10, 14, 3, 17};
+_Static_assert(sizeof points / sizeof *points == PALETTE_COUNT, "a symbol for each colour");
 
 static int compare_marks(const void *a, const void *b)
 {
@@ -67,9 +71,9 @@ static void set_marks(struct model *model)
 
         while (used[slot] > round)
             slot = (slot + 1) % PALETTE_COUNT;
-        mark->colour = palette[slot];
-        mark->point  = points[(slot + used[slot] * 3) % POINT_COUNT];
-        mark->dash   = (int)((slot + used[slot]) % 4) + 1;
+        mark->colour  = palette[slot];
+        mark->point   = points[(slot + used[slot] * 3) % PALETTE_COUNT];
+        mark->hatched = (slot >= PALETTE_COUNT / 2) != (used[slot] % 2);
         used[slot]++;
         round = (unsigned)((i + 1) / PALETTE_COUNT);
     }
@@ -86,7 +90,7 @@ static void add_mark(struct model *model, size_t *room, const char *name)
 
 const struct mark *model_mark(const struct model *model, const char *engine)
 {
-    static const struct mark unknown = {"", 0x555555, 6, 1};
+    static const struct mark unknown = {"", 0x555555, false, 6};
 
     for (size_t i = 0; i < model->mark_count; i++)
         if (strcmp(model->marks[i].name, engine) == 0)

@@ -16,8 +16,8 @@
 struct mark {
     char    *name;
     uint32_t colour; /* 0xRRGGBB */
-    int      point;  /* gnuplot's point type */
-    int      dash;   /* gnuplot's dash type */
+    bool     hatched; /* bars have a pattern and lines are dashed: half of the engines */
+    int      point;   /* gnuplot's point type */
 };
 
 struct experiment {

@@ -451,11 +451,15 @@ static bool write_figure(FILE *html, const struct figure *figure, const char *di
     fputs("</figcaption>\n", html);
     if (figure->notes)
         fprintf(html, "<div class=\"beside\">%s</div>\n", figure->notes);
-    fprintf(html, "<details%s><summary>The numbers behind it (%zu rows)</summary>\n",
-            table_rows(&figure->table) <= 12 ? " open" : "", table_rows(&figure->table));
-    table_write_html(&figure->table, html);
-    fprintf(html, "</details>\n<p class=\"files\"><a href=\"%s.svg\">SVG</a> · <a href=\"%s.png\">PNG</a> · "
-                  "<a href=\"%s.tsv\">TSV</a>", figure->name, figure->name, figure->name);
+    if (figure->table.column_count) {
+        fprintf(html, "<details%s><summary>The numbers behind it (%zu rows)</summary>\n",
+                table_rows(&figure->table) <= 12 ? " open" : "", table_rows(&figure->table));
+        table_write_html(&figure->table, html);
+        fputs("</details>\n", html);
+    }
+    fprintf(html, "<p class=\"files\"><a href=\"%s.svg\">SVG</a> · <a href=\"%s.png\">PNG</a>", figure->name, figure->name);
+    if (figure->table.column_count)
+        fprintf(html, " · <a href=\"%s.tsv\">TSV</a>", figure->name);
     if (figure->points.column_count)
         fprintf(html, " · <a href=\"%s-points.tsv\">points (TSV)</a>", figure->name);
     fputs("</p>\n</figure>\n", html);

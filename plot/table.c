@@ -23,7 +23,7 @@ void table_clear(struct table *table)
 
 size_t table_rows(const struct table *table)
 {
-    return table->cell_count / table->column_count;
+    return table->column_count ? table->cell_count / table->column_count : 0;
 }
 
 size_t table_column(const struct table *table, const char *name)

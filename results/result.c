@@ -91,13 +91,17 @@ void result_warn(json_t *object, const char *format, ...)
 
 json_t *result_engine(const struct kv_engine *engine, const struct kv_config *config)
 {
-    json_t *capabilities = json_array(), *options = json_object(), *sizes = json_object(), *binary = json_null();
+    json_t *capabilities = json_array(), *tiers = json_array(), *options = json_object(), *sizes = json_object(), *binary = json_null();
     char    text[KV_OPTION_TEXT_MAX], tier[KV_DURABILITY_TEXT_MAX], hash[17];
     Dl_info info;
 
     for (unsigned bit = 0; bit < KV_CAPABILITIES; bit++) {
         if (engine->can & (1u << bit))
             json_array_append_new(capabilities, json_string(kv_capability_word(bit)));
+    }
+    for (enum kv_tier t = 0; t < KV_TIER_COUNT; t++) {
+        if (engine->tiers & KV_TIER_BIT(t))
+            json_array_append_new(tiers, json_string(kv_tier_word(t)));
     }
     for (size_t row = 0; engine->options && engine->options[row].name; row++)
         json_object_set_new(engine->options[row].small ? sizes : options, engine->options[row].name,
@@ -108,8 +112,8 @@ json_t *result_engine(const struct kv_engine *engine, const struct kv_config *co
         if (facts_file_xxh3(plugin ? info.dli_fname : "/proc/self/exe", hash))
             binary = json_string(hash);
     }
-    return json_pack("{s:s, s:s, s:s, s:s?, s:o, s:o, s:o, s:n, s:s, s:o, s:n, s:n}", "name", engine->name, "version",
-                     engine->version, "summary", engine->summary, "licence", engine->licence, "capabilities", capabilities,
+    return json_pack("{s:s, s:s, s:s, s:s?, s:o, s:o, s:o, s:o, s:n, s:s, s:o, s:n, s:n}", "name", engine->name, "version",
+                     engine->version, "summary", engine->summary, "licence", engine->licence, "capabilities", capabilities, "tiers", tiers,
                      "options", options, "sizes", sizes, "settings", "tier",
                      engine->can & KV_DURABLE ? kv_durability_text(config->durability, tier) : "volatile", "binary_xxh3",
                      binary, "verified", "tier_check");

@@ -24,7 +24,7 @@ json_t *result_new(const char *kind, int argc, char **argv, const char *dir);
 __attribute__((format(printf, 2, 3)))
 void result_warn(json_t *object, const char *format, ...);
 
-/* An engine as it is to be opened: name, version, summary, licence, capabilities, options as text, tier ("volatile" for engines
+/* An engine as it is to be opened: name, version, summary, licence, capabilities, the tiers it offers, options as text, tier ("volatile" for engines
  * without KV_DURABLE), binary_xxh3 (of the file that holds the engine's code), settings, verified and tier_check null. */
 json_t *result_engine(const struct kv_engine *engine, const struct kv_config *config);
 
