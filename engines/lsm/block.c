@@ -1,0 +1,267 @@
+/* block.c -- building and searching the payload of a data block. */
+#include "engines/lsm/block.h"
+
+#include <assert.h>
+
+/* Building. */
+
+void block_builder_reset(struct block_builder *builder)
+{
+    builder->bytes.size = builder->restarts.size = builder->last.size = 0;
+    builder->since = builder->entries = 0;
+}
+
+void block_builder_free(struct block_builder *builder)
+{
+    buf_free(&builder->bytes);
+    buf_free(&builder->restarts);
+    buf_free(&builder->last);
+}
+
+/* How many bytes two strings have in common at their beginning, up to max. */
+static inline size_t common(const char *a, const char *b, size_t max)
+{
+    size_t at = 0;
+
+    while (at + 8 <= max) {
+        uint64_t x, y;
+        memcpy(&x, a + at, 8);
+        memcpy(&y, b + at, 8);
+        if (x != y)
+            return at + (size_t)__builtin_ctzll(x ^ y) / 8;
+        at += 8;
+    }
+    while (at < max && a[at] == b[at])
+        at++;
+    return at;
+}
+
+static size_t smaller(size_t a, size_t b)
+{
+    return a < b ? a : b;
+}
+
+kv_status block_builder_add(struct block_builder *builder, const struct entry *entry)
+{
+    struct buf *bytes = &builder->bytes, *last = &builder->last;
+    uint32_t    offset = (uint32_t)bytes->size;
+    size_t      shared = 0;
+
+    TRY(buf_reserve(bytes, 4 * VARINT_BYTES_MAX + entry->key.size + entry->value.size));
+    if (builder->entries == 0 || builder->since == builder->interval) {
+        TRY(buf_append(&builder->restarts, &offset, sizeof offset));
+        builder->since = 0;
+    } else {
+        shared = common(last->data, entry->key.data, smaller(last->size, entry->key.size));
+    }
+    last->size = shared;
+    TRY(buf_append(last, (const char *)entry->key.data + shared, entry->key.size - shared));
+    assert(entry->seq >= builder->base_seq);
+    bytes->size += varint_write(bytes->data + bytes->size, shared);
+    bytes->size += varint_write(bytes->data + bytes->size, entry->key.size - shared);
+    bytes->size += varint_write(bytes->data + bytes->size, (uint64_t)entry->value.size << 1 | (entry->type == ENTRY_PUT));
+    bytes->size += varint_write(bytes->data + bytes->size, entry->seq - builder->base_seq);
+    memcpy(bytes->data + bytes->size, (const char *)entry->key.data + shared, entry->key.size - shared);
+    bytes->size += entry->key.size - shared;
+    if (entry->value.size)
+        memcpy(bytes->data + bytes->size, entry->value.data, entry->value.size);
+    bytes->size += entry->value.size;
+    builder->since++;
+    builder->entries++;
+    return KV_OK;
+}
+
+kv_status block_builder_finish(struct block_builder *builder)
+{
+    uint32_t count = (uint32_t)(builder->restarts.size / sizeof(uint32_t));
+
+    TRY(buf_append(&builder->bytes, builder->restarts.data, builder->restarts.size));
+    return buf_append(&builder->bytes, &count, sizeof count);
+}
+
+/* Reading. */
+
+bool block_view_of(slice payload, uint64_t base_seq, struct block_view *out)
+{
+    uint32_t count;
+
+    if (payload.size < sizeof count)
+        return false;
+    memcpy(&count, (const char *)payload.data + payload.size - sizeof count, sizeof count);
+    if (count == 0 || count > (payload.size - sizeof count) / sizeof(uint32_t))
+        return false;
+    out->data = payload.data;
+    out->restarts = out->data + payload.size - sizeof count - (size_t)count * sizeof(uint32_t);
+    out->restart_count = count;
+    out->base_seq = base_seq;
+    return true;
+}
+
+/* One entry as it stands in the payload. */
+struct parsed {
+    size_t      shared, unshared, value_bytes;
+    uint64_t    age;
+    bool        put;
+    const char *key, *value, *end;
+};
+
+static inline bool parse(const struct block_view *view, const char *at, struct parsed *out)
+{
+    const char *end = view->restarts;
+    uint64_t    shared, unshared, tag;
+    size_t      left;
+
+    /* Four numbers below 128 are the usual case. */
+    if (end - at >= 4) {
+        uint32_t four;
+        memcpy(&four, at, sizeof four);
+        if (!(four & UINT32_C(0x80808080))) {
+            shared = four & 0xff;
+            unshared = four >> 8 & 0xff;
+            tag = four >> 16 & 0xff;
+            out->age = four >> 24;
+            at += 4;
+            goto checked;
+        }
+    }
+    if (!(at = varint_read(at, end, &shared)) || !(at = varint_read(at, end, &unshared)) || !(at = varint_read(at, end, &tag)) ||
+        !(at = varint_read(at, end, &out->age)))
+        return false;
+checked:
+    left = (size_t)(end - at);
+    if (unshared > left || tag >> 1 > left - unshared || (!(tag & 1) && tag))
+        return false;
+    out->shared = shared;
+    out->unshared = unshared;
+    out->put = tag & 1;
+    out->value_bytes = tag >> 1;
+    out->key = at;
+    out->value = at + unshared;
+    out->end = out->value + out->value_bytes;
+    return true;
+}
+
+static inline const char *restart_at(const struct block_view *view, uint32_t number)
+{
+    uint32_t offset;
+
+    memcpy(&offset, view->restarts + (size_t)number * sizeof offset, sizeof offset);
+    return offset < (size_t)(view->restarts - view->data) ? view->data + offset : NULL;
+}
+
+/* The last restart whose key is below `key`, or the first one: what is sought is not before it.  NULL: damage. */
+static const char *restart_before(const struct block_view *view, slice key)
+{
+    uint32_t      low = 0, high = view->restart_count;
+    struct parsed entry;
+
+    while (high - low > 1) {
+        uint32_t    middle = low + (high - low) / 2;
+        const char *at = restart_at(view, middle);
+        if (!at || !parse(view, at, &entry) || entry.shared)
+            return NULL;
+        if (slice_compare(slice_of(entry.key, entry.unshared), key) < 0)
+            low = middle;
+        else
+            high = middle;
+    }
+    return restart_at(view, low);
+}
+
+/*
+ * No key is put together on the way.  `match` is how many bytes the entry before (which is below the key) has in common with
+ * the key: an entry that shares more with its predecessor is below the key in the same place, one that shares less is above
+ * it, and only one that shares as much is compared, from there on.
+ */
+enum block_found block_get(const struct block_view *view, slice key, uint64_t seq, struct entry *out)
+{
+    const char   *at = restart_before(view, key), *wanted = key.data;
+    size_t        match = 0;
+    struct parsed entry;
+
+    if (!at)
+        return BLOCK_DAMAGED;
+    for (; at < view->restarts; at = entry.end) {
+        if (!parse(view, at, &entry))
+            return BLOCK_DAMAGED;
+        if (entry.shared > match)
+            continue;
+        if (entry.shared < match) {
+            if (entry.shared > 0 || slice_compare(slice_of(entry.key, entry.unshared), key) > 0)
+                return BLOCK_ABSENT;
+            match = 0; /* a restart, whose key stands in full, may still be below or equal */
+        }
+        size_t more = smaller(entry.unshared, key.size - match), same = common(entry.key, wanted + match, more);
+        if (same < more) {
+            if ((unsigned char)entry.key[same] > (unsigned char)wanted[match + same])
+                return BLOCK_ABSENT;
+            match += same;
+            continue;
+        }
+        match += same;
+        if (match < key.size)
+            continue; /* the entry's key is the beginning of ours */
+        if (entry.unshared > same)
+            return BLOCK_ABSENT; /* ours is the beginning of the entry's */
+        if (view->base_seq + entry.age <= seq) {
+            *out = (struct entry){.key = key,
+                                  .value = slice_of(entry.value, entry.value_bytes),
+                                  .seq = view->base_seq + entry.age,
+                                  .type = entry.put ? ENTRY_PUT : ENTRY_DELETE};
+            return BLOCK_FOUND;
+        }
+    }
+    return BLOCK_ABSENT;
+}
+
+/* The cursor. */
+
+void block_cursor_set(struct block_cursor *cursor, const struct block_view *view)
+{
+    cursor->view = *view;
+    cursor->next = view->data;
+    cursor->key.size = 0;
+    cursor->valid = cursor->damaged = false;
+}
+
+void block_cursor_next(struct block_cursor *cursor)
+{
+    struct parsed entry;
+
+    cursor->valid = false;
+    if (cursor->damaged || cursor->next >= cursor->view.restarts)
+        return;
+    if (!parse(&cursor->view, cursor->next, &entry) || entry.shared > cursor->key.size) {
+        cursor->damaged = true;
+        return;
+    }
+    cursor->key.size = entry.shared;
+    if (buf_append(&cursor->key, entry.key, entry.unshared) != KV_OK) {
+        cursor->damaged = true;
+        return;
+    }
+    cursor->next = entry.end;
+    cursor->entry = (struct entry){.key = buf_slice(&cursor->key),
+                                   .value = slice_of(entry.value, entry.value_bytes),
+                                   .seq = cursor->view.base_seq + entry.age,
+                                   .type = entry.put ? ENTRY_PUT : ENTRY_DELETE};
+    cursor->valid = true;
+}
+
+void block_cursor_seek(struct block_cursor *cursor, slice first)
+{
+    const char *at = restart_before(&cursor->view, first);
+
+    cursor->valid = false;
+    cursor->damaged = !at;
+    cursor->key.size = 0;
+    cursor->next = at;
+    do
+        block_cursor_next(cursor);
+    while (cursor->valid && slice_compare(cursor->entry.key, first) < 0);
+}
+
+void block_cursor_free(struct block_cursor *cursor)
+{
+    buf_free(&cursor->key);
+}

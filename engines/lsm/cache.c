@@ -1,0 +1,163 @@
+/* cache.c -- the rings of cached blocks. */
+#include "engines/lsm/cache.h"
+
+#include <assert.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "common/fail.h"
+
+#define RINGS 16u
+
+struct ring {
+    _Alignas(64) pthread_mutex_t lock;
+    struct cached_block *hand; /* NULL: empty */
+    uint64_t             bytes;
+};
+
+struct cache {
+    uint64_t    ring_bytes; /* budget of each */
+    struct ring ring[RINGS];
+};
+
+static uint64_t cost(const struct cached_block *block)
+{
+    return sizeof *block + block->bytes;
+}
+
+/* A block's ring is where its table's pointer says, so that it can be found again without being looked at. */
+static struct ring *ring_of(struct cache *cache, struct cached_block *const *home)
+{
+    return &cache->ring[((uintptr_t)home / sizeof *home * UINT64_C(0x9e3779b97f4a7c15)) >> 60];
+}
+
+struct cache *cache_open(uint64_t bytes)
+{
+    struct cache *cache = aligned_alloc(64, sizeof *cache);
+
+    if (!cache) {
+        fail_set("no memory for a block cache");
+        return NULL;
+    }
+    memset(cache, 0, sizeof *cache);
+    cache->ring_bytes = bytes / RINGS;
+    for (size_t i = 0; i < RINGS; i++)
+        pthread_mutex_init(&cache->ring[i].lock, NULL);
+    return cache;
+}
+
+void cache_close(struct cache *cache)
+{
+    if (!cache)
+        return;
+    for (size_t i = 0; i < RINGS; i++) {
+        assert(!cache->ring[i].hand);
+        pthread_mutex_destroy(&cache->ring[i].lock);
+    }
+    free(cache);
+}
+
+uint64_t cache_used_bytes(const struct cache *cache)
+{
+    uint64_t bytes = 0;
+
+    for (size_t i = 0; i < RINGS; i++)
+        bytes += __atomic_load_n(&cache->ring[i].bytes, __ATOMIC_RELAXED);
+    return bytes;
+}
+
+struct cached_block *cached_block_new(size_t bytes)
+{
+    struct cached_block *block = malloc(sizeof *block + bytes);
+
+    if (!block) {
+        fail_set("no memory for a block of %zu bytes", bytes);
+        return NULL;
+    }
+    *block = (struct cached_block){.references = 1, .bytes = (uint32_t)bytes};
+    return block;
+}
+
+void cached_block_release(struct cached_block *block)
+{
+    if (block && __atomic_sub_fetch(&block->references, 1, __ATOMIC_ACQ_REL) == 0)
+        free(block);
+}
+
+static void release(void *context, void *block)
+{
+    (void)context;
+    cached_block_release(block);
+}
+
+/* Under the ring's lock. */
+static void take_out(struct ring *ring, struct cached_block *block)
+{
+    if (block->next == block) {
+        ring->hand = NULL;
+    } else {
+        block->next->previous = block->previous;
+        block->previous->next = block->next;
+        if (ring->hand == block)
+            ring->hand = block->next;
+    }
+    __atomic_store_n(&ring->bytes, ring->bytes - cost(block), __ATOMIC_RELAXED);
+    __atomic_store_n(block->home, NULL, __ATOMIC_RELEASE);
+}
+
+/* Under the ring's lock.  Readers may still look at what goes: the epoch frees it. */
+static void make_room(struct cache *cache, struct ring *ring, struct epoch_slot *slot, uint64_t bytes)
+{
+    while (ring->hand && ring->bytes + bytes > cache->ring_bytes) {
+        struct cached_block *block = ring->hand;
+        if (__atomic_load_n(&block->used, __ATOMIC_RELAXED)) {
+            __atomic_store_n(&block->used, false, __ATOMIC_RELAXED);
+            ring->hand = block->next;
+            continue;
+        }
+        if (epoch_reserve(slot, 1) != KV_OK)
+            return; /* over the budget for now */
+        take_out(ring, block);
+        epoch_retire(slot, block, cost(block), release, NULL);
+    }
+}
+
+struct cached_block *cache_add(struct cache *cache, struct epoch_slot *slot, struct cached_block **home, struct cached_block *block)
+{
+    struct ring         *ring = ring_of(cache, home);
+    struct cached_block *there;
+
+    pthread_mutex_lock(&ring->lock);
+    there = *home;
+    if (!there) {
+        make_room(cache, ring, slot, cost(block));
+        block->home = home;
+        if (ring->hand) { /* behind the hand: it comes here last */
+            block->next = ring->hand;
+            block->previous = ring->hand->previous;
+            block->previous->next = block->next->previous = block;
+        } else {
+            ring->hand = block->next = block->previous = block;
+        }
+        __atomic_store_n(&ring->bytes, ring->bytes + cost(block), __ATOMIC_RELAXED);
+        __atomic_store_n(home, block, __ATOMIC_RELEASE);
+    }
+    pthread_mutex_unlock(&ring->lock);
+    if (there)
+        cached_block_release(block);
+    return there ? there : block;
+}
+
+void cache_remove(struct cache *cache, struct cached_block **home)
+{
+    struct ring         *ring = ring_of(cache, home);
+    struct cached_block *block;
+
+    pthread_mutex_lock(&ring->lock);
+    block = *home;
+    if (block)
+        take_out(ring, block);
+    pthread_mutex_unlock(&ring->lock);
+    cached_block_release(block);
+}

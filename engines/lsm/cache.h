@@ -1,0 +1,59 @@
+/*
+ * cache.h -- blocks of tables in memory, up to a budget.
+ *
+ * There is no hash table: each open table has an array with one pointer for each of its blocks, so a hit costs one load.
+ * What is cached stands in one of a few rings, each under its own lock, and a hand goes round and throws out what was not
+ * asked for since it came by last (CLOCK; Corbato 1968).  A block comes in unmarked, so one that a scan touches once is
+ * among the first to go.
+ * A reader uses a block inside the epoch, or takes a reference to keep it beyond.
+ */
+#ifndef ASSAY_ENGINES_LSM_CACHE_H
+#define ASSAY_ENGINES_LSM_CACHE_H
+
+#include "engines/base/epoch.h"
+#include "engines/base/slice.h"
+#include "engines/base/status.h"
+
+struct cached_block {
+    struct cached_block  *next, *previous; /* in its ring */
+    struct cached_block **home;            /* the table's pointer to it */
+    uint32_t              references;      /* atomic; the cache has one */
+    uint32_t              bytes;           /* of the payload */
+    bool                  used;            /* atomic: asked for since the hand came by */
+    char                  payload[];
+};
+
+struct cache;
+
+/* NULL, with a sentence, without memory. */
+struct cache *cache_open(uint64_t bytes);
+void cache_close(struct cache *cache); /* after all tables; NULL is fine */
+uint64_t cache_used_bytes(const struct cache *cache);
+
+/* Unpublished, with one reference.  NULL, with a sentence, without memory. */
+struct cached_block *cached_block_new(size_t bytes);
+
+/* Inside the epoch.  What home points to, or NULL. */
+static inline struct cached_block *cache_find(struct cached_block **home)
+{
+    struct cached_block *block = __atomic_load_n(home, __ATOMIC_ACQUIRE);
+
+    if (block && !__atomic_load_n(&block->used, __ATOMIC_RELAXED))
+        __atomic_store_n(&block->used, true, __ATOMIC_RELAXED);
+    return block;
+}
+
+/* Inside the epoch.  Publishes the block at home, and makes room for it.  Takes over the reference; returns what stands there
+ * now, which is another's block if that was quicker. */
+struct cached_block *cache_add(struct cache *cache, struct epoch_slot *slot, struct cached_block **home, struct cached_block *block);
+/* Of a table that nobody reads any more: removes the block at home at once. */
+void cache_remove(struct cache *cache, struct cached_block **home);
+
+static inline void cached_block_keep(struct cached_block *block)
+{
+    __atomic_add_fetch(&block->references, 1, __ATOMIC_RELAXED);
+}
+
+void cached_block_release(struct cached_block *block); /* NULL is fine */
+
+#endif

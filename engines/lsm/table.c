@@ -1,0 +1,483 @@
+/* table.c -- opening a table and finding entries in it. */
+#include "engines/lsm/table.h"
+
+#include <fcntl.h>
+#include <inttypes.h>
+#include <lz4.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#define STREAK_MAX   4u                    /* misses in a row, from which a cursor reads ahead */
+#define AHEAD_BYTES  (UINT32_C(256) << 10) /* so much */
+#define STREAM_BYTES (UINT32_C(1) << 20)   /* or so much, when it reads all anyway */
+#define RAW_BYTES_MAX (UINT32_C(3) << 29)  /* of a frame; larger is damage */
+
+static kv_status damaged(const struct table *table, uint64_t offset, const char *what)
+{
+    return kv_fail(KV_CORRUPT, "%s at %" PRIu64 ": %s", table->file.path, offset, what);
+}
+
+/* ---- Frames. ---- */
+
+/* Checks the frame that stands at `bytes`; tail is out.  The payload is what lies before the tail. */
+static kv_status check_frame(const struct table *table, struct table_frame where, const char *bytes, struct frame_tail *tail)
+{
+    memcpy(tail, bytes + where.bytes - sizeof *tail, sizeof *tail);
+    if (tail->sum != XXH3_64bits_withSeed(bytes, where.bytes - sizeof tail->sum, table->salt + where.offset))
+        return damaged(table, where.offset, "the checksum of a frame is wrong");
+    if (tail->kind > 1 || tail->raw_bytes > RAW_BYTES_MAX ||
+        (tail->kind == 0 && tail->raw_bytes != where.bytes - sizeof *tail))
+        return damaged(table, where.offset, "a frame's kind or length is wrong");
+    return KV_OK;
+}
+
+/* tail->raw_bytes of them, to out. */
+static kv_status unpack(const struct table *table, struct table_frame where, const char *bytes, const struct frame_tail *tail,
+                        char *out)
+{
+    size_t payload = where.bytes - sizeof *tail;
+
+    if (tail->kind == 0)
+        memcpy(out, bytes, payload);
+    else if (LZ4_decompress_safe(bytes, out, (int)payload, (int)tail->raw_bytes) != (int)tail->raw_bytes)
+        return damaged(table, where.offset, "a block does not unpack");
+    return KV_OK;
+}
+
+static kv_status read_exactly(const struct table *table, char *out, uint64_t bytes, uint64_t offset)
+{
+    size_t got;
+
+    TRY(file_read_at(&table->file, out, bytes, offset, &got));
+    return got == bytes ? KV_OK : damaged(table, offset + got, "the file is cut off");
+}
+
+/* The payload of a frame of the table's own; *out is the caller's to free. */
+static kv_status read_part(const struct table *table, struct table_frame where, char **out, uint64_t *bytes)
+{
+    struct frame_tail tail;
+    char             *memory;
+    kv_status         status;
+
+    *out = NULL;
+    *bytes = 0;
+    if (where.bytes < sizeof tail || where.bytes > table->bytes || where.offset > table->bytes - where.bytes)
+        return damaged(table, table->bytes - sizeof(struct table_footer), "the footer points outside of the file");
+    memory = malloc(where.bytes);
+    if (!memory)
+        return kv_fail(KV_NO_MEMORY, "no memory for %" PRIu64 " bytes of %s", where.bytes, table->file.path);
+    status = read_exactly(table, memory, where.bytes, where.offset);
+    if (status == KV_OK)
+        status = check_frame(table, where, memory, &tail);
+    if (status == KV_OK && tail.kind != 0)
+        status = damaged(table, where.offset, "a frame that is never packed is packed");
+    if (status != KV_OK) {
+        free(memory);
+        return status;
+    }
+    *out = memory;
+    *bytes = where.bytes - sizeof tail;
+    return KV_OK;
+}
+
+/* ---- Opening. ---- */
+
+static kv_status read_footer(struct table *table, struct table_footer *footer)
+{
+    TRY(file_size(&table->file, &table->bytes));
+    if (table->bytes < sizeof *footer)
+        return damaged(table, table->bytes, "too short for a table");
+    TRY(read_exactly(table, (char *)footer, sizeof *footer, table->bytes - sizeof *footer));
+    if (memcmp(footer->magic, TABLE_MAGIC, sizeof footer->magic) != 0 ||
+        footer->sum != XXH3_64bits(footer, offsetof(struct table_footer, sum)))
+        return damaged(table, table->bytes - sizeof *footer, "the footer is damaged");
+    if (footer->version != TABLE_VERSION)
+        return kv_fail(KV_MISMATCH, "%s has format %" PRIu32 ", this program reads %u", table->file.path, footer->version,
+                       TABLE_VERSION);
+    if (footer->id != table->id)
+        return damaged(table, table->bytes - sizeof *footer, "it is another table under this one's name");
+    table->salt = footer->salt;
+    return KV_OK;
+}
+
+static kv_status read_properties(struct table *table, struct table_frame where, char **memory)
+{
+    uint64_t bytes;
+
+    TRY(read_part(table, where, memory, &bytes));
+    if (bytes < sizeof table->is)
+        return damaged(table, where.offset, "the properties are too short");
+    memcpy(&table->is, *memory, sizeof table->is);
+    if (bytes != sizeof table->is + (uint64_t)table->is.smallest_bytes + table->is.largest_bytes ||
+        table->is.filter_probes > FILTER_PROBES_MAX || !table->is.blocks || !table->is.entries)
+        return damaged(table, where.offset, "the properties contradict themselves");
+    table->smallest = slice_of(*memory + sizeof table->is, table->is.smallest_bytes);
+    table->largest = slice_of(*memory + sizeof table->is + table->is.smallest_bytes, table->is.largest_bytes);
+    return KV_OK;
+}
+
+static kv_status parse_index(struct table *table, struct table_frame where, const char *at, uint64_t bytes, uint64_t blocks_end)
+{
+    const char *end = at + bytes;
+    uint64_t    expected = 0;
+
+    for (size_t i = 0; i < table->is.blocks; i++) {
+        uint64_t offset;
+        uint32_t frame_bytes, key_bytes;
+        if ((size_t)(end - at) < 16)
+            return damaged(table, where.offset, "the index is too short");
+        memcpy(&offset, at, 8);
+        memcpy(&frame_bytes, at + 8, 4);
+        memcpy(&key_bytes, at + 12, 4);
+        at += 16;
+        if (key_bytes > (size_t)(end - at) || frame_bytes <= sizeof(struct frame_tail) || offset != expected ||
+            frame_bytes > blocks_end - offset)
+            return damaged(table, where.offset, "the index points to what cannot be");
+        expected = offset + frame_bytes;
+        table->frame[i] = (struct table_frame){offset, frame_bytes};
+        table->key[i] = slice_of(at, key_bytes);
+        if (i > 0 && slice_compare(table->key[i - 1], table->key[i]) >= 0)
+            return damaged(table, where.offset, "the index is not in order");
+        at += key_bytes;
+    }
+    return at == end && expected == blocks_end ? KV_OK : damaged(table, where.offset, "the index has too many bytes");
+}
+
+/* What all keys begin with tells nothing: the 8 bytes behind it do. */
+static void make_prefixes(struct table *table)
+{
+    const char *first = table->smallest.data, *last = table->largest.data;
+
+    while (table->shared < table->smallest.size && table->shared < table->largest.size &&
+           first[table->shared] == last[table->shared])
+        table->shared++;
+    for (size_t i = 0; i < table->is.blocks; i++) {
+        slice key = table->key[i];
+        table->prefix[i] = key.size > table->shared
+                               ? key_prefix(slice_of((const char *)key.data + table->shared, key.size - table->shared))
+                               : 0;
+    }
+}
+
+static kv_status read_index(struct table *table, const struct table_footer *footer, const char *index, uint64_t bytes)
+{
+    size_t blocks = table->is.blocks;
+
+    if (blocks > bytes / 16)
+        return damaged(table, footer->index.offset, "the index is too short");
+    table->prefix = calloc(blocks, sizeof *table->prefix);
+    table->frame = calloc(blocks, sizeof *table->frame);
+    table->key = calloc(blocks, sizeof *table->key);
+    table->block = calloc(blocks, sizeof *table->block);
+    if (!table->prefix || !table->frame || !table->key || !table->block)
+        return kv_fail(KV_NO_MEMORY, "no memory for the index of %s", table->file.path);
+    table->memory_bytes += blocks * (sizeof *table->prefix + sizeof *table->frame + sizeof *table->key + sizeof *table->block);
+    TRY(parse_index(table, footer->index, index, bytes, footer->index.offset));
+    make_prefixes(table);
+    return KV_OK;
+}
+
+static kv_status read_filter(struct table *table, struct table_frame where)
+{
+    char *filter;
+
+    TRY(read_part(table, where, &filter, &table->filter_bytes));
+    table->filter = (unsigned char *)filter;
+    if ((table->filter_bytes > 0) != (table->is.filter_probes > 0) || table->filter_bytes % FILTER_LINE_BYTES ||
+        table->filter_bytes >> 32)
+        return damaged(table, where.offset, "the filter has an impossible size");
+    table->memory_bytes += table->filter_bytes;
+    return KV_OK;
+}
+
+static void table_free(struct table *table)
+{
+    for (size_t i = 0; table->block && i < table->is.blocks; i++)
+        if (table->block[i])
+            cache_remove(table->cache, &table->block[i]);
+    file_close(&table->file);
+    free(table->filter);
+    free(table->prefix);
+    free(table->frame);
+    free(table->key);
+    free(table->block);
+    free(table->memory);
+    free(table->properties);
+    free(table);
+}
+
+kv_status table_open(const char *dir, uint64_t id, struct cache *cache, struct table **out)
+{
+    struct table       *table = calloc(1, sizeof *table);
+    struct table_footer footer;
+    char                name[TABLE_NAME_MAX];
+    uint64_t            bytes = 0;
+    kv_status           status;
+
+    *out = NULL;
+    if (!table)
+        return kv_fail(KV_NO_MEMORY, "no memory for a table");
+    table->id = id;
+    table->references = 1;
+    table->cache = cache;
+    table->file = FILE_CLOSED;
+    if ((status = file_open(&table->file, dir, table_name(name, id), O_RDONLY)) == KV_OK &&
+        (status = read_footer(table, &footer)) == KV_OK &&
+        (status = read_properties(table, footer.properties, &table->properties)) == KV_OK &&
+        (status = read_part(table, footer.index, &table->memory, &bytes)) == KV_OK &&
+        (status = read_index(table, &footer, table->memory, bytes)) == KV_OK &&
+        (status = read_filter(table, footer.filter)) == KV_OK) {
+        table->memory_bytes += sizeof *table + bytes;
+        *out = table;
+        return KV_OK;
+    }
+    table_free(table);
+    return status;
+}
+
+void table_release(struct table *table)
+{
+    if (!table || __atomic_sub_fetch(&table->references, 1, __ATOMIC_ACQ_REL) > 0)
+        return;
+    if (__atomic_load_n(&table->obsolete, __ATOMIC_ACQUIRE) && unlink(table->file.path) < 0) {
+        /* no version names it, so the next open removes it */
+    }
+    table_free(table);
+}
+
+/* ---- Finding. ---- */
+
+size_t table_find_block(const struct table *table, slice key)
+{
+    const uint64_t *prefix = table->prefix;
+    size_t          low = 0, count = table->is.blocks;
+    uint64_t        wanted;
+
+    if (key.size > table->shared) {
+        int order = memcmp(key.data, table->smallest.data, table->shared);
+        if (order)
+            return order < 0 ? 0 : count - 1;
+        wanted = key_prefix(slice_of((const char *)key.data + table->shared, key.size - table->shared));
+        /* The last block whose prefix is not above: without a branch that could be guessed wrong. */
+        while (count > 1) {
+            size_t half = count / 2;
+            low = prefix[low + half] <= wanted ? low + half : low;
+            count -= half;
+        }
+    } else {
+        low = count - 1;
+    }
+    /* Equal prefixes are told apart by the keys. */
+    while (low > 0 && slice_compare(table->key[low], key) > 0)
+        low--;
+    return low;
+}
+
+static kv_status load(struct table *table, struct epoch_slot *slot, size_t number, struct cached_block **out)
+{
+    struct table_frame   where = table->frame[number];
+    struct frame_tail    tail;
+    struct cached_block *block = NULL;
+    char                 small[16384], *bytes = where.bytes <= sizeof small ? small : malloc(where.bytes);
+    kv_status            status;
+
+    *out = NULL;
+    if (!bytes)
+        return kv_fail(KV_NO_MEMORY, "no memory for a block of %s", table->file.path);
+    if ((status = read_exactly(table, bytes, where.bytes, where.offset)) == KV_OK &&
+        (status = check_frame(table, where, bytes, &tail)) == KV_OK) {
+        if (!(block = cached_block_new(tail.raw_bytes)))
+            status = KV_NO_MEMORY;
+        else
+            status = unpack(table, where, bytes, &tail, block->payload);
+    }
+    if (bytes != small)
+        free(bytes);
+    if (status != KV_OK) {
+        cached_block_release(block);
+        return status;
+    }
+    *out = cache_add(table->cache, slot, &table->block[number], block);
+    return KV_OK;
+}
+
+static kv_status view_of(const struct table *table, size_t number, const struct cached_block *block, struct block_view *out)
+{
+    if (!block_view_of(slice_of(block->payload, block->bytes), table->is.base_seq, out))
+        return damaged(table, table->frame[number].offset, "a block contradicts itself");
+    return KV_OK;
+}
+
+kv_status table_get(struct table *table, struct epoch_slot *slot, slice key, uint64_t seq, struct entry *out)
+{
+    size_t               number = table_find_block(table, key);
+    struct cached_block *block = cache_find(&table->block[number]);
+    struct block_view    view;
+
+    if (!block)
+        TRY(load(table, slot, number, &block));
+    TRY(view_of(table, number, block, &view));
+    switch (block_get(&view, key, seq, out)) {
+    case BLOCK_FOUND:
+        return KV_OK;
+    case BLOCK_ABSENT:
+        return KV_NOT_FOUND;
+    default:
+        return damaged(table, table->frame[number].offset, "a block's entries contradict themselves");
+    }
+}
+
+/* ---- The cursor. ---- */
+
+void table_cursor_open(struct table_cursor *cursor, struct table *table, struct epoch_slot *slot, bool streams)
+{
+    *cursor = (struct table_cursor){.table = table, .slot = slot, .streams = streams};
+    table_keep(table);
+}
+
+void table_cursor_close(struct table_cursor *cursor)
+{
+    cached_block_release(cursor->held);
+    block_cursor_free(&cursor->in);
+    buf_free(&cursor->ahead);
+    table_release(cursor->table);
+    *cursor = (struct table_cursor){0};
+}
+
+/* Fills `ahead` so that it has the frame. */
+static kv_status read_ahead(struct table_cursor *cursor, struct table_frame where)
+{
+    struct table *table = cursor->table;
+    uint64_t      blocks_end = table->frame[table->is.blocks - 1].offset + table->frame[table->is.blocks - 1].bytes;
+    uint64_t      bytes = cursor->streams ? STREAM_BYTES : AHEAD_BYTES;
+
+    if (cursor->ahead.size && where.offset >= cursor->ahead_at &&
+        where.offset + where.bytes <= cursor->ahead_at + cursor->ahead.size)
+        return KV_OK;
+    if (bytes < where.bytes)
+        bytes = where.bytes;
+    if (bytes > blocks_end - where.offset)
+        bytes = blocks_end - where.offset;
+    cursor->ahead.size = 0;
+    TRY(buf_reserve(&cursor->ahead, bytes));
+    TRY(read_exactly(table, cursor->ahead.data, bytes, where.offset));
+    cursor->ahead.size = bytes;
+    cursor->ahead_at = where.offset;
+    return KV_OK;
+}
+
+/* A block of our own, from what was read ahead. */
+static kv_status take_ahead(struct table_cursor *cursor, size_t number, struct cached_block **out)
+{
+    struct table_frame where = cursor->table->frame[number];
+    struct frame_tail  tail;
+    const char        *bytes;
+    kv_status          status;
+
+    TRY(read_ahead(cursor, where));
+    bytes = cursor->ahead.data + (where.offset - cursor->ahead_at);
+    TRY(check_frame(cursor->table, where, bytes, &tail));
+    if (!(*out = cached_block_new(tail.raw_bytes)))
+        return KV_NO_MEMORY;
+    status = unpack(cursor->table, where, bytes, &tail, (*out)->payload);
+    if (status != KV_OK) {
+        cached_block_release(*out);
+        *out = NULL;
+    }
+    return status;
+}
+
+static kv_status hold(struct table_cursor *cursor, size_t number)
+{
+    struct cached_block *block;
+    struct block_view    view;
+    kv_status            status = KV_OK;
+
+    epoch_enter(cursor->slot);
+    block = cache_find(&cursor->table->block[number]);
+    if (!block && !cursor->streams && ++cursor->streak <= STREAK_MAX)
+        status = load(cursor->table, cursor->slot, number, &block);
+    else if (block)
+        cursor->streak = 0;
+    if (block)
+        cached_block_keep(block);
+    epoch_exit(cursor->slot);
+    if (status == KV_OK && !block)
+        status = take_ahead(cursor, number, &block);
+    TRY(status);
+    cached_block_release(cursor->held);
+    cursor->held = block;
+    cursor->number = number;
+    TRY(view_of(cursor->table, number, block, &view));
+    block_cursor_set(&cursor->in, &view);
+    return KV_OK;
+}
+
+/* The block's entries are over: on to the next that has one. */
+static bool settle(struct table_cursor *cursor)
+{
+    while (!cursor->in.valid) {
+        if (cursor->in.damaged) {
+            cursor->status = damaged(cursor->table, cursor->table->frame[cursor->number].offset,
+                                     "a block's entries contradict themselves");
+            return false;
+        }
+        if (cursor->number + 1 >= cursor->table->is.blocks)
+            return false;
+        if ((cursor->status = hold(cursor, cursor->number + 1)) != KV_OK)
+            return false;
+        block_cursor_next(&cursor->in);
+    }
+    return true;
+}
+
+bool table_cursor_seek(struct table_cursor *cursor, slice first)
+{
+    size_t number = first.size ? table_find_block(cursor->table, first) : 0;
+
+    if ((cursor->status = hold(cursor, number)) != KV_OK)
+        return false;
+    if (first.size)
+        block_cursor_seek(&cursor->in, first);
+    else
+        block_cursor_next(&cursor->in);
+    return settle(cursor);
+}
+
+bool table_cursor_next(struct table_cursor *cursor)
+{
+    block_cursor_next(&cursor->in);
+    return cursor->in.valid || settle(cursor);
+}
+
+kv_status table_verify(struct table *table, struct epoch_slot *slot)
+{
+    struct table_cursor cursor;
+    struct buf          last = {0};
+    uint64_t            last_seq = 0, entries = 0;
+    kv_status           status = KV_OK;
+
+    table_cursor_open(&cursor, table, slot, true);
+    for (bool more = table_cursor_seek(&cursor, (slice){0}); more && status == KV_OK; more = table_cursor_next(&cursor)) {
+        const struct entry *entry = table_cursor_entry(&cursor);
+        struct entry        before = {.key = buf_slice(&last), .seq = last_seq};
+        if ((entries && entry_compare(&before, entry) >= 0) || !table_covers(table, entry->key) ||
+            entry->seq > table->is.last_seq || table_find_block(table, entry->key) != cursor.number) {
+            status = damaged(table, table->frame[cursor.number].offset, "an entry is out of order");
+        } else if (!table_may_have(table, key_hash(entry->key))) {
+            status = damaged(table, table->frame[cursor.number].offset, "the filter does not know a key");
+        } else {
+            last.size = 0;
+            status = buf_append(&last, entry->key.data, entry->key.size);
+        }
+        last_seq = entry->seq;
+        entries++;
+    }
+    if (status == KV_OK)
+        status = cursor.status;
+    if (status == KV_OK && entries != table->is.entries)
+        status = damaged(table, table->bytes, "it has another number of entries than it says");
+    table_cursor_close(&cursor);
+    buf_free(&last);
+    return status;
+}

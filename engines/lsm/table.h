@@ -1,0 +1,167 @@
+/*
+ * table.h -- a sorted file of entries that never changes.
+ *
+ *     NNNNNNNN.table := block* index filter properties footer      each of the first four is a frame
+ *     frame      := payload tail       tail: raw_bytes:u32 kind:u32 (0 plain, 1 LZ4) sum:u64
+ *                   The sum is xxh3 of the payload and the 8 bytes behind it, seeded with the table's salt plus the frame's
+ *                   offset: a frame that was moved, or belongs to another table, does not pass.
+ *     block      := see block.h
+ *     index      := (offset:u64 bytes:u32 key_bytes:u32 key)*      for each block, in order; sparse: a key that is above all
+ *                   of the block before and not above the first of this one, as short as can be.  bytes: of the frame.
+ *     filter     := see filter.h; empty when the table has none
+ *     properties := struct table_properties smallest_key largest_key
+ *     footer     := struct table_footer, the last 88 bytes
+ *
+ * What it takes from others: the sparse index, prefix-compressed blocks and footer are LevelDB's; the cache line filter is
+ * filter.h's.
+ */
+#ifndef ASSAY_ENGINES_LSM_TABLE_H
+#define ASSAY_ENGINES_LSM_TABLE_H
+
+#include <assert.h>
+
+#include "engines/base/file.h"
+#include "engines/lsm/block.h"
+#include "engines/lsm/cache.h"
+#include "engines/lsm/filter.h"
+
+#define TABLE_MAGIC    "ASSAYlsT"
+#define TABLE_VERSION  1u
+#define TABLE_NAME_MAX 32
+
+struct table_frame { /* where one stands */
+    uint64_t offset;
+    uint64_t bytes; /* with its tail */
+};
+
+struct table_footer {
+    char               magic[8];
+    uint32_t           version, zero;
+    uint64_t           id, salt;
+    struct table_frame index, filter, properties;
+    uint64_t           sum; /* xxh3 of all before */
+};
+
+struct table_properties {
+    uint64_t entries, tombstones;
+    uint64_t key_bytes, value_bytes; /* of all entries */
+    uint64_t base_seq, last_seq;     /* all sequence numbers lie between */
+    uint32_t filter_probes;          /* 0: no filter */
+    uint32_t smallest_bytes, largest_bytes;
+    uint32_t blocks;
+};
+
+struct frame_tail {
+    uint32_t raw_bytes, kind;
+    uint64_t sum;
+};
+
+static_assert(sizeof(struct table_footer) == 88 && sizeof(struct frame_tail) == 16 && sizeof(struct table_properties) == 64,
+              "the format");
+
+char *table_name(char out[TABLE_NAME_MAX], uint64_t id); /* "00000007.table" */
+
+/* ---- Writing.  One thread. ---- */
+
+struct table_options {
+    uint32_t block_bytes;      /* a block is closed when it has so many */
+    uint32_t restart_interval; /* entries */
+    uint32_t filter_bits;      /* a key; 0: no filter */
+    bool     lz4;
+    uint64_t base_seq;         /* no entry is older */
+};
+
+struct table_writer;
+
+/* Makes the file.  NULL in *out after a failure. */
+MUST_USE kv_status table_writer_open(const char *dir, uint64_t id, const struct table_options *options, struct table_writer **out);
+/* In entry order. */
+MUST_USE kv_status table_writer_add(struct table_writer *writer, const struct entry *entry);
+/* Of the file, if it were finished now, about. */
+uint64_t table_writer_bytes(const struct table_writer *writer);
+/* Writes the rest and syncs the file; its name is the caller's to sync.  *bytes: of the file.  The writer is gone after this,
+ * whatever the status. */
+MUST_USE kv_status table_writer_finish(struct table_writer *writer, uint64_t *bytes);
+/* Removes the file.  NULL is fine. */
+void table_writer_abandon(struct table_writer *writer);
+
+/* ---- Reading.  Any number of threads. ---- */
+
+struct table {
+    uint64_t                id;
+    uint64_t                bytes;      /* of the file */
+    uint32_t                references; /* atomic: of versions; and of who works with it outside the epoch */
+    bool                    obsolete;   /* atomic: no version has it, the file goes with the last reference */
+    struct table_properties is;
+    slice                   smallest, largest;
+    struct file             file;
+    uint64_t                salt;
+    struct cache           *cache;
+    unsigned char          *filter;
+    uint64_t                filter_bytes;
+    /* The index, one of each for each block. */
+    uint64_t               *prefix; /* key_prefix of the key behind the first `shared` bytes, which all have */
+    struct table_frame     *frame;
+    slice                  *key;
+    struct cached_block   **block;
+    size_t                  shared;
+    char                   *memory;     /* what the keys point into */
+    char                   *properties; /* what smallest and largest point into */
+    uint64_t                memory_bytes;
+};
+
+/* Reads footer, properties, index and filter, checks all of them, and keeps the file open.  KV_CORRUPT names file and offset.
+ * One reference. */
+MUST_USE kv_status table_open(const char *dir, uint64_t id, struct cache *cache, struct table **out);
+static inline void table_keep(struct table *table)
+{
+    __atomic_add_fetch(&table->references, 1, __ATOMIC_RELAXED);
+}
+/* The last one closes the table, and removes its file if it is obsolete.  NULL is fine. */
+void table_release(struct table *table);
+
+static inline bool table_may_have(const struct table *table, uint64_t hash)
+{
+    return !table->is.filter_probes || filter_may_have(table->filter, table->filter_bytes, table->is.filter_probes, hash);
+}
+
+static inline bool table_covers(const struct table *table, slice key)
+{
+    return slice_compare(key, table->smallest) >= 0 && slice_compare(key, table->largest) <= 0;
+}
+
+/* Inside the epoch of slot.  The newest version of key that is not younger than seq; out->value lies in a cached block, good
+ * until the epoch is left.  KV_NOT_FOUND: the table has none (a tombstone is KV_OK).  Does not ask the filter. */
+MUST_USE kv_status table_get(struct table *table, struct epoch_slot *slot, slice key, uint64_t seq, struct entry *out);
+/* Which block could have the key. */
+size_t table_find_block(const struct table *table, slice key);
+
+/* Forward over all entries.  One thread; the table is kept meanwhile by the cursor. */
+struct table_cursor {
+    struct table        *table;
+    struct epoch_slot   *slot;
+    struct block_cursor  in;
+    struct cached_block *held;     /* the block under `in`: cached, or our own copy */
+    size_t               number;   /* of that block */
+    unsigned             streak;   /* blocks read in a row that were not in the cache */
+    bool                 streams;  /* reads ahead, and leaves the cache alone */
+    struct buf           ahead;    /* read ahead: frames from ahead_at on */
+    uint64_t             ahead_at;
+    kv_status            status;   /* why it ended early */
+};
+
+/* streams: for one who reads all, like a compaction.  Outside the epoch, as all calls of the cursor. */
+void table_cursor_open(struct table_cursor *cursor, struct table *table, struct epoch_slot *slot, bool streams);
+void table_cursor_close(struct table_cursor *cursor);
+/* To the first entry whose key is not below first.  False at the end and after a failure, which `status` tells apart. */
+bool table_cursor_seek(struct table_cursor *cursor, slice first);
+bool table_cursor_next(struct table_cursor *cursor);
+static inline const struct entry *table_cursor_entry(const struct table_cursor *cursor)
+{
+    return &cursor->in.entry;
+}
+
+/* Reads all of it and checks every byte and the order of the entries: for `assay dump`, and for tests. */
+MUST_USE kv_status table_verify(struct table *table, struct epoch_slot *slot);
+
+#endif

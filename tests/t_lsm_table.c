@@ -1,0 +1,304 @@
+/* t_lsm_table.c -- the tree's table files: whatever goes in comes out, by key and in order, and no damaged byte passes. */
+#include <stdarg.h>
+#include <stddef.h>
+#include <setjmp.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "common/fail.h"
+#include "common/rng.h"
+#include "engines/lsm/table.h"
+
+static char               dir[256];
+static struct epoch      *epoch;
+static struct epoch_slot *slot;
+
+static int set_up(void **state)
+{
+    const char *base = getenv("TMPDIR");
+
+    (void)state;
+    snprintf(dir, sizeof dir, "%s/assay-table.XXXXXX", base && *base ? base : "/tmp");
+    assert_non_null(mkdtemp(dir));
+    assert_int_equal(epoch_open(&epoch), KV_OK);
+    assert_int_equal(epoch_slot_open(epoch, &slot), KV_OK);
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    char path[512], name[TABLE_NAME_MAX];
+
+    (void)state;
+    epoch_slot_close(slot);
+    epoch_close(epoch);
+    for (uint64_t id = 1; id < 10; id++) {
+        snprintf(path, sizeof path, "%s/%s", dir, table_name(name, id));
+        unlink(path);
+    }
+    return rmdir(dir);
+}
+
+/* ---- A set of entries, sorted; what a table should say. ---- */
+
+struct rows {
+    struct entry *row;
+    size_t        count;
+};
+
+static int by_order(const void *a, const void *b)
+{
+    return entry_compare(a, b);
+}
+
+/* Few different keys, so that some have many versions; keys that are prefixes of others; empty values. */
+static struct rows make_rows(size_t count, uint64_t seed, size_t value_bytes_max)
+{
+    struct rows rows = {calloc(count, sizeof(struct entry)), count};
+    struct rng  rng;
+
+    rng_seed(&rng, seed, 0);
+    for (size_t i = 0; i < count; i++) {
+        size_t key_bytes = 1 + rng_u64(&rng) % 12, value_bytes = value_bytes_max ? rng_u64(&rng) % (value_bytes_max + 1) : 0;
+        char  *key = malloc(key_bytes + 5), *value = malloc(value_bytes + 1);
+        memcpy(key, "user", 4);
+        for (size_t at = 4; at < key_bytes + 4; at++)
+            key[at] = (char)("ab\xff\0c"[rng_u64(&rng) % 5]);
+        for (size_t at = 0; at < value_bytes; at++)
+            value[at] = (char)(rng_u64(&rng) % 4);
+        rows.row[i] = (struct entry){.key = slice_of(key, key_bytes + 4), .seq = 100 + i, .type = rng_u64(&rng) % 5 ? ENTRY_PUT : ENTRY_DELETE};
+        rows.row[i].value = slice_of(value, rows.row[i].type == ENTRY_PUT ? value_bytes : 0);
+    }
+    qsort(rows.row, count, sizeof *rows.row, by_order);
+    return rows;
+}
+
+static void free_rows(struct rows *rows)
+{
+    for (size_t i = 0; i < rows->count; i++) {
+        free((void *)rows->row[i].key.data);
+        free((void *)rows->row[i].value.data);
+    }
+    free(rows->row);
+}
+
+static const struct entry *expected(const struct rows *rows, slice key, uint64_t seq)
+{
+    for (size_t i = 0; i < rows->count; i++)
+        if (slice_equal(rows->row[i].key, key) && rows->row[i].seq <= seq)
+            return &rows->row[i];
+    return NULL;
+}
+
+static void write_table(uint64_t id, const struct rows *rows, const struct table_options *options)
+{
+    struct table_writer *writer;
+    uint64_t             bytes;
+
+    assert_int_equal(table_writer_open(dir, id, options, &writer), KV_OK);
+    for (size_t i = 0; i < rows->count; i++)
+        assert_int_equal(table_writer_add(writer, &rows->row[i]), KV_OK);
+    assert_int_equal(table_writer_finish(writer, &bytes), KV_OK);
+}
+
+static void same_entry(const struct entry *got, const struct entry *want)
+{
+    assert_true(slice_equal(got->key, want->key));
+    assert_true(slice_equal(got->value, want->value));
+    assert_true(got->seq == want->seq);
+    assert_int_equal(got->type, want->type);
+}
+
+static void check_gets(struct table *table, const struct rows *rows, uint64_t seed)
+{
+    struct rows other = make_rows(200, seed, 4);
+
+    for (size_t i = 0; i < rows->count + other.count; i++) {
+        const struct entry *ask = i < rows->count ? &rows->row[i] : &other.row[i - rows->count];
+        uint64_t            bounds[] = {ask->seq, ask->seq - 1, SEQ_MAX};
+        for (size_t j = 0; j < 3; j++) {
+            const struct entry *want = expected(rows, ask->key, bounds[j]);
+            struct entry        got;
+            kv_status           status;
+            epoch_enter(slot);
+            status = table_get(table, slot, ask->key, bounds[j], &got);
+            assert_int_equal(status, want ? KV_OK : KV_NOT_FOUND);
+            if (want)
+                same_entry(&got, want);
+            epoch_exit(slot);
+        }
+        if (expected(rows, ask->key, SEQ_MAX))
+            assert_true(table_may_have(table, key_hash(ask->key)));
+    }
+    free_rows(&other);
+}
+
+static void check_cursor(struct table *table, const struct rows *rows, bool streams)
+{
+    struct table_cursor cursor;
+
+    table_cursor_open(&cursor, table, slot, streams);
+    for (size_t from = 0; from <= rows->count; from += 1 + rows->count / 20) {
+        slice  first = from ? rows->row[from - 1].key : (slice){0};
+        size_t at = 0;
+        bool   more = table_cursor_seek(&cursor, first);
+        while (at < rows->count && slice_compare(rows->row[at].key, first) < 0)
+            at++;
+        for (; at < rows->count; at++, more = table_cursor_next(&cursor)) {
+            assert_true(more);
+            same_entry(table_cursor_entry(&cursor), &rows->row[at]);
+        }
+        assert_false(more);
+        assert_int_equal(cursor.status, KV_OK);
+    }
+    table_cursor_close(&cursor);
+}
+
+static void whatever_goes_in_comes_out_by_key_and_in_order(void **state)
+{
+    static const struct table_options shapes[] = {
+        {.block_bytes = 64, .restart_interval = 1, .filter_bits = 10, .base_seq = 100},
+        {.block_bytes = 512, .restart_interval = 16, .filter_bits = 0, .lz4 = true, .base_seq = 3},
+        {.block_bytes = 4096, .restart_interval = 4, .filter_bits = 20, .lz4 = true, .base_seq = 100},
+        {.block_bytes = 1 << 20, .restart_interval = 1000, .filter_bits = 1, .base_seq = 0},
+    };
+    static const size_t counts[] = {1, 2, 37, 1500};
+
+    (void)state;
+    for (size_t shape = 0; shape < sizeof shapes / sizeof *shapes; shape++) {
+        for (size_t i = 0; i < sizeof counts / sizeof *counts; i++) {
+            /* A cache of nothing, one that throws out all the time, and one that keeps all. */
+            for (uint64_t room = 0; room <= 1 << 24; room = room ? room << 10 : 1 << 14) {
+                struct rows   rows = make_rows(counts[i], shape * 10 + i, shape == 1 ? 300 : 20);
+                struct cache *cache = cache_open(room);
+                struct table *table;
+                write_table(1, &rows, &shapes[shape]);
+                assert_int_equal(table_open(dir, 1, cache, &table), KV_OK);
+                assert_true(table->is.entries == counts[i]);
+                assert_int_equal(table_verify(table, slot), KV_OK);
+                check_gets(table, &rows, shape + 77);
+                check_cursor(table, &rows, false);
+                check_cursor(table, &rows, true);
+                table_release(table);
+                cache_close(cache);
+                free_rows(&rows);
+            }
+        }
+    }
+}
+
+/* All of the file that matters is under some checksum: flip each byte, and each answer is right or an error that names it. */
+static void no_damaged_byte_passes(void **state)
+{
+    struct table_options options = {.block_bytes = 128, .restart_interval = 4, .filter_bits = 10, .lz4 = true, .base_seq = 100};
+    struct rows          rows = make_rows(60, 5, 30);
+    struct cache        *cache = cache_open(1 << 20);
+    struct table        *table;
+    char                 path[512], name[TABLE_NAME_MAX];
+    uint64_t             bytes;
+    size_t               refused = 0;
+    int                  fd;
+
+    (void)state;
+    write_table(1, &rows, &options);
+    assert_int_equal(table_open(dir, 1, cache, &table), KV_OK);
+    bytes = table->bytes;
+    table_release(table);
+    snprintf(path, sizeof path, "%s/%s", dir, table_name(name, 1));
+    fd = open(path, O_RDWR);
+    assert_true(fd >= 0);
+    for (uint64_t at = 0; at < bytes; at++) {
+        char      byte, bad;
+        kv_status status;
+        assert_int_equal(pread(fd, &byte, 1, (off_t)at), 1);
+        bad = (char)(byte ^ (1 << at % 8));
+        assert_int_equal(pwrite(fd, &bad, 1, (off_t)at), 1);
+        status = table_open(dir, 1, cache, &table);
+        if (status == KV_OK) {
+            status = table_verify(table, slot);
+            for (size_t i = 0; i < rows.count; i++) {
+                struct entry got;
+                kv_status    answer;
+                epoch_enter(slot);
+                answer = table_get(table, slot, rows.row[i].key, rows.row[i].seq, &got);
+                assert_true(answer == KV_OK || answer == KV_CORRUPT);
+                if (answer == KV_OK)
+                    same_entry(&got, &rows.row[i]);
+                epoch_exit(slot);
+            }
+            table_release(table);
+        }
+        assert_int_equal(status, KV_CORRUPT);
+        assert_non_null(strstr(fail_text(), name));
+        refused++;
+        assert_int_equal(pwrite(fd, &byte, 1, (off_t)at), 1);
+    }
+    assert_true(refused == bytes);
+    for (uint64_t cut = 0; cut < bytes; cut++) { /* downwards the file gets shorter and shorter */
+        assert_int_equal(ftruncate(fd, (off_t)(bytes - 1 - cut)), 0);
+        assert_int_equal(table_open(dir, 1, cache, &table), KV_CORRUPT);
+    }
+    close(fd);
+    cache_close(cache);
+    free_rows(&rows);
+}
+
+static void a_table_under_anothers_name_is_refused(void **state)
+{
+    struct table_options options = {.block_bytes = 128, .restart_interval = 4, .base_seq = 100};
+    struct rows          rows = make_rows(10, 5, 30);
+    struct cache        *cache = cache_open(1 << 20);
+    struct table        *table;
+    char                 name[TABLE_NAME_MAX], other[TABLE_NAME_MAX];
+
+    (void)state;
+    write_table(1, &rows, &options);
+    assert_int_equal(file_rename(dir, table_name(name, 1), table_name(other, 2)), KV_OK);
+    assert_int_equal(table_open(dir, 2, cache, &table), KV_CORRUPT);
+    cache_close(cache);
+    free_rows(&rows);
+}
+
+/* defect 25: all hashes of a filter were the same, or none worked after it was loaded. */
+static void defect_25_a_filter_passes_every_key_and_few_others(void **state)
+{
+    struct table_options options = {.block_bytes = 4096, .restart_interval = 16, .filter_bits = 10, .base_seq = 1};
+    struct table_writer *writer;
+    struct cache        *cache = cache_open(1 << 20);
+    struct table        *table;
+    uint64_t             bytes;
+    size_t               passed = 0, count = 100000;
+    char                 key[32];
+
+    (void)state;
+    assert_int_equal(table_writer_open(dir, 1, &options, &writer), KV_OK);
+    for (size_t i = 0; i < count; i++) {
+        struct entry entry = {.key = slice_of(key, (size_t)sprintf(key, "key%08zu", i)), .seq = 1 + i, .type = ENTRY_PUT};
+        assert_int_equal(table_writer_add(writer, &entry), KV_OK);
+    }
+    assert_int_equal(table_writer_finish(writer, &bytes), KV_OK);
+    assert_int_equal(table_open(dir, 1, cache, &table), KV_OK);
+    for (size_t i = 0; i < count; i++) {
+        assert_true(table_may_have(table, key_hash(slice_of(key, (size_t)sprintf(key, "key%08zu", i)))));
+        passed += table_may_have(table, key_hash(slice_of(key, (size_t)sprintf(key, "not%08zu", i))));
+    }
+    assert_in_range(passed, 1, count / 50); /* 1 % and a little, at 10 bits */
+    table_release(table);
+    cache_close(cache);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(whatever_goes_in_comes_out_by_key_and_in_order, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(no_damaged_byte_passes, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_table_under_anothers_name_is_refused, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(defect_25_a_filter_passes_every_key_and_few_others, set_up, tear_down),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
