@@ -17,11 +17,13 @@
 extern const struct kv_engine null_engine;
 extern const struct kv_engine memory_engine;
 extern const struct kv_engine bitcask_engine;
+extern const struct kv_engine lsm_engine;
 
 const struct kv_engine *const kv_engines[] = {
     &null_engine,
     &memory_engine,
     &bitcask_engine,
+    &lsm_engine,
     NULL,
 };
 

@@ -1,29 +1,13 @@
 /* dump.c -- `assay dump`: a segment or a hint file for people, record by record, damage included. */
 #include "engines/bitcask/dump.h"
 
-#include <ctype.h>
 #include <fcntl.h>
 #include <inttypes.h>
 #include <stdlib.h>
 
+#include "engines/base/print.h"
 #include "engines/bitcask/hint.h"
 #include "engines/bitcask/merge.h"
-
-#define SHOWN_BYTES 48u
-
-static void print_bytes(FILE *out, slice bytes)
-{
-    const unsigned char *at = bytes.data;
-
-    fputc('"', out);
-    for (size_t i = 0; i < bytes.size && i < SHOWN_BYTES; i++) {
-        if (isprint(at[i]) && at[i] != '"' && at[i] != '\\')
-            fputc(at[i], out);
-        else
-            fprintf(out, "\\x%02x", at[i]);
-    }
-    fprintf(out, bytes.size > SHOWN_BYTES ? "\"... of %zu bytes" : "\"", bytes.size);
-}
 
 static void print_list(FILE *out, const struct segment *segment)
 {

@@ -10,7 +10,6 @@
 #define LOCKED       (UINT64_C(1) << 31)
 #define NODE_MASK    (LOCKED - 1)
 #define ENTRY_USUAL  128u /* bytes of the arena for each bucket */
-#define FIRST_PLACE  64u  /* 0 is no place */
 #define RUNS_MAX     64u
 
 /* ---- Life. ---- */
@@ -44,8 +43,8 @@ struct memtable *memtable_new(uint64_t arena_bytes, uint64_t log_id)
         buckets *= 2;
     memtable->references = 1;
     memtable->log_id = log_id;
-    memtable->arena_bytes = arena_bytes + FIRST_PLACE;
-    memtable->used = memtable->sorted_to = FIRST_PLACE;
+    memtable->arena_bytes = arena_bytes + MEMTABLE_FIRST;
+    memtable->used = memtable->sorted_to = MEMTABLE_FIRST;
     memtable->bucket_mask = buckets - 1;
     memtable->arena = map_memory(memtable->arena_bytes);
     memtable->bucket = map_memory(bucket_bytes(memtable));

@@ -23,6 +23,8 @@
 
 #define MEMTABLE_BYTES_MAX (UINT64_C(1) << 33) /* of the arena: what 31 bits of 8 bytes reach, and some slack */
 
+#define MEMTABLE_FIRST     64u                  /* place of the first entry: 0 is no place */
+
 struct node {
     uint32_t next;  /* atomic: another key of the bucket */
     uint32_t older; /* the version before */
@@ -44,7 +46,8 @@ struct memtable {
     uint64_t  bucket_mask;
     uint64_t  log_id;     /* the log that has the same entries */
     uint64_t  first_seq;  /* of its log; entries are not older */
-    uint64_t  last_seq;   /* atomic: 0 while it may still grow */
+    uint64_t  last_seq;   /* of its entries; known when it is sealed */
+    bool      sealed;     /* atomic: it grows no more */
 
     pthread_mutex_t        order_lock;
     struct memtable_order *order;     /* what is sorted so far */
@@ -69,9 +72,14 @@ static inline uint64_t memtable_used(const struct memtable *memtable)
     return __atomic_load_n(&memtable->used, __ATOMIC_RELAXED);
 }
 
-static inline uint64_t memtable_last_seq(const struct memtable *memtable)
+static inline bool memtable_sealed(const struct memtable *memtable)
 {
-    return __atomic_load_n(&memtable->last_seq, __ATOMIC_ACQUIRE);
+    return __atomic_load_n(&memtable->sealed, __ATOMIC_ACQUIRE);
+}
+
+static inline bool memtable_empty(const struct memtable *memtable)
+{
+    return memtable_used(memtable) == MEMTABLE_FIRST;
 }
 
 /* Under the log lock.  The place of so many bytes of entries, or 0 when there is no room. */

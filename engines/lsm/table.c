@@ -94,6 +94,8 @@ static kv_status read_footer(struct table *table, struct table_footer *footer)
     if (footer->version != TABLE_VERSION)
         return kv_fail(KV_MISMATCH, "%s has format %" PRIu32 ", this program reads %u", table->file.path, footer->version,
                        TABLE_VERSION);
+    if (!table->id)
+        table->id = footer->id;
     if (footer->id != table->id)
         return damaged(table, table->bytes - sizeof *footer, "it is another table under this one's name");
     table->salt = footer->salt;
@@ -208,9 +210,15 @@ static void table_free(struct table *table)
 
 kv_status table_open(const char *dir, uint64_t id, struct cache *cache, struct table **out)
 {
+    char name[TABLE_NAME_MAX];
+
+    return table_open_named(dir, table_name(name, id), id, cache, out);
+}
+
+kv_status table_open_named(const char *dir, const char *name, uint64_t id, struct cache *cache, struct table **out)
+{
     struct table       *table = calloc(1, sizeof *table);
     struct table_footer footer;
-    char                name[TABLE_NAME_MAX];
     uint64_t            bytes = 0;
     kv_status           status;
 
@@ -221,7 +229,7 @@ kv_status table_open(const char *dir, uint64_t id, struct cache *cache, struct t
     table->references = 1;
     table->cache = cache;
     table->file = FILE_CLOSED;
-    if ((status = file_open(&table->file, dir, table_name(name, id), O_RDONLY)) == KV_OK &&
+    if ((status = file_open(&table->file, dir, name, O_RDONLY)) == KV_OK &&
         (status = read_footer(table, &footer)) == KV_OK &&
         (status = read_properties(table, footer.properties, &table->properties)) == KV_OK &&
         (status = read_part(table, footer.index, &table->memory, &bytes)) == KV_OK &&

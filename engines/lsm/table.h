@@ -113,6 +113,8 @@ struct table {
 /* Reads footer, properties, index and filter, checks all of them, and keeps the file open.  KV_CORRUPT names file and offset.
  * One reference. */
 MUST_USE kv_status table_open(const char *dir, uint64_t id, struct cache *cache, struct table **out);
+/* The same under any name, for dumps; id 0: whichever it is. */
+MUST_USE kv_status table_open_named(const char *dir, const char *name, uint64_t id, struct cache *cache, struct table **out);
 static inline void table_keep(struct table *table)
 {
     __atomic_add_fetch(&table->references, 1, __ATOMIC_RELAXED);

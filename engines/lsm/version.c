@@ -161,7 +161,7 @@ kv_status manifest_write(const char *dir, const struct manifest *manifest, const
     buf_free(&bytes);
     TRY(status);
     TRY(file_rename(dir, MANIFEST_TMP, MANIFEST_NAME));
-    return file_sync_dir(dir);
+    return file_sync_dir(dir) == KV_OK ? KV_OK : KV_IO; /* whatever it was: the new one may be there or not */
 }
 
 long manifest_parse(slice bytes, struct manifest *manifest, const struct manifest_row **rows, bool *newer)

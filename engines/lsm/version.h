@@ -65,7 +65,8 @@ struct manifest {
     uint64_t next_id, log_id, last_seq;
 };
 
-/* Replaces the manifest.  After a failure the store cannot know which of the two is there, and must refuse further writes. */
+/* Replaces the manifest.  KV_IO: which of the two is there is not known, and the store must refuse further writes.  After other
+ * failures the old one is. */
 MUST_USE kv_status manifest_write(const char *dir, const struct manifest *manifest, const struct version *version);
 /* Reads it and opens the tables.  KV_NOT_FOUND: there is none, the store is new. */
 MUST_USE kv_status manifest_read(const char *dir, struct cache *cache, struct manifest *manifest, struct version **version);

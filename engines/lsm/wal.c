@@ -145,6 +145,8 @@ static enum wal_state read_header(struct wal *wal)
     if (wal->capacity < sizeof header)
         return WAL_BLANK; /* its space was not reserved yet, or that was never durable */
     memcpy(&header, wal->map, sizeof header);
+    if (!wal->id)
+        wal->id = header.id;
     if (memcmp(&header, &blank, sizeof header) == 0)
         return WAL_BLANK;
     if (memcmp(header.magic, WAL_MAGIC, sizeof header.magic) != 0 ||
@@ -160,14 +162,20 @@ static enum wal_state read_header(struct wal *wal)
 
 kv_status wal_open(const char *dir, uint64_t id, struct wal **out, enum wal_state *state)
 {
+    char name[WAL_NAME_MAX];
+
+    return wal_open_named(dir, wal_name(name, id), id, O_RDWR, out, state);
+}
+
+kv_status wal_open_named(const char *dir, const char *name, uint64_t id, int flags, struct wal **out, enum wal_state *state)
+{
     struct wal *wal;
-    char        name[WAL_NAME_MAX];
     kv_status   status;
 
     *state = WAL_BLANK;
     TRY(wal_new(id, &wal));
     *out = NULL;
-    if ((status = file_open(&wal->file, dir, wal_name(name, id), O_RDWR)) == KV_OK &&
+    if ((status = file_open(&wal->file, dir, name, flags)) == KV_OK &&
         (status = file_size(&wal->file, &wal->capacity)) == KV_OK && wal->capacity > 0)
         status = file_map(&wal->file, wal->capacity, false, &wal->map);
     if (status != KV_OK) {

@@ -122,6 +122,8 @@ enum wal_state {
 
 /* Opens and maps what is there for reading; *state says what its header says. */
 MUST_USE kv_status wal_open(const char *dir, uint64_t id, struct wal **out, enum wal_state *state);
+/* The same under any name and with these flags, for dumps; id 0: whichever it is. */
+MUST_USE kv_status wal_open_named(const char *dir, const char *name, uint64_t id, int flags, struct wal **out, enum wal_state *state);
 /* The group at wal->tail, if a good one stands there that begins with number seq; *writes is its writes. */
 bool wal_group_at(const struct wal *wal, uint64_t seq, struct wal_group *group, slice *writes);
 /* The first of the writes; false: at their end, or (with *damaged) they are not what the group says. */

@@ -1,0 +1,178 @@
+/* dump.c -- `assay dump`: a log, a table or the manifest of the tree for people, entry by entry, damage included. */
+#include "engines/lsm/dump.h"
+
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdlib.h>
+
+#include "engines/base/print.h"
+#include "engines/lsm/version.h"
+#include "engines/lsm/wal.h"
+
+static void print_entry(FILE *out, const struct entry *entry)
+{
+    fprintf(out, "  seq %" PRIu64 "  %s  ", entry->seq, entry->type == ENTRY_PUT ? "put" : "delete");
+    print_bytes(out, entry->key);
+    if (entry->type == ENTRY_PUT) {
+        fprintf(out, " = ");
+        print_bytes(out, entry->value);
+    }
+    fputc('\n', out);
+}
+
+/* ---- A log. ---- */
+
+static void print_group(FILE *out, const struct wal *wal, const struct wal_group *group, slice writes)
+{
+    struct entry entry;
+    uint64_t     seq = group->seq;
+    bool         bad;
+
+    fprintf(out, "%10" PRIu64 "  group of %" PRIu32 ", durable up to %" PRIu64 "\n", wal->tail, group->count, group->durable_seq);
+    while (wal_next_write(&writes, &entry, &bad)) {
+        entry.seq = seq++;
+        print_entry(out, &entry);
+    }
+    if (bad || seq != group->seq + group->count)
+        fprintf(out, "  DAMAGE: the group's writes are not what it says\n");
+}
+
+static bool is_zero(const struct wal *wal)
+{
+    for (uint64_t i = wal->tail; i < wal->capacity; i++)
+        if (wal->map[i])
+            return false;
+    return true;
+}
+
+static kv_status dump_wal(FILE *out, struct wal *wal, enum wal_state state)
+{
+    struct wal_group group;
+    slice            writes;
+    uint64_t         seq = wal->base_seq, behind;
+
+    if (state == WAL_BLANK) {
+        fprintf(out, "lsm log, not begun\n");
+        return KV_OK;
+    }
+    if (state == WAL_NEWER)
+        return kv_fail(KV_MISMATCH, "%s was written by a newer program", wal->file.path);
+    if (state == WAL_DAMAGED)
+        return kv_fail(KV_CORRUPT, "%s at 0: the header of the log contradicts its checksum", wal->file.path);
+    fprintf(out, "lsm log %" PRIu64 ", salt %016" PRIx64 ", from seq %" PRIu64 ", durable up to %" PRIu64 "\n", wal->id, wal->salt,
+            wal->base_seq, wal->durable_seq);
+    for (; wal_group_at(wal, seq, &group, &writes); wal->tail += wal_group_bytes(group.bytes)) {
+        print_group(out, wal, &group, writes);
+        seq = group.seq + group.count;
+    }
+    behind = wal_durable_behind(wal);
+    if (behind >= seq) {
+        fprintf(out, "%10" PRIu64 "  DAMAGE: more of it was durable, up to %" PRIu64 "\n", wal->tail, behind);
+        return kv_fail(KV_CORRUPT, "%s at %" PRIu64 ": there is damage, as printed", wal->file.path, wal->tail);
+    }
+    fprintf(out, "%10" PRIu64 "  %s, %" PRIu64 " bytes\n", wal->tail, is_zero(wal) ? "zeros to the end" : "the log ends here",
+            wal->capacity - wal->tail);
+    return KV_OK;
+}
+
+/* ---- A table. ---- */
+
+static void print_table(FILE *out, const struct table *table)
+{
+    fprintf(out, "lsm table %" PRIu64 ": %" PRIu64 " entries, %" PRIu64 " of them tombstones, in %" PRIu32 " blocks; %" PRIu64
+                 " bytes for %" PRIu64 " of keys and %" PRIu64 " of values\n  seq %" PRIu64 " to %" PRIu64
+                 "; filter of %" PRIu64 " bytes, %" PRIu32 " probes\n  keys ",
+            table->id, table->is.entries, table->is.tombstones, table->is.blocks, table->bytes, table->is.key_bytes,
+            table->is.value_bytes, table->is.base_seq, table->is.last_seq, table->filter_bytes, table->is.filter_probes);
+    print_bytes(out, table->smallest);
+    fprintf(out, " to ");
+    print_bytes(out, table->largest);
+    fputc('\n', out);
+}
+
+static kv_status dump_entries(FILE *out, struct table *table, struct epoch_slot *slot)
+{
+    struct table_cursor cursor;
+    size_t              block = SIZE_MAX;
+    kv_status           status;
+
+    table_cursor_open(&cursor, table, slot, true);
+    for (bool more = table_cursor_seek(&cursor, (slice){0}); more; more = table_cursor_next(&cursor)) {
+        if (cursor.number != block) {
+            block = cursor.number;
+            fprintf(out, "%10" PRIu64 "  block of %" PRIu64 " bytes, from ", table->frame[block].offset, table->frame[block].bytes);
+            print_bytes(out, table->key[block]);
+            fputc('\n', out);
+        }
+        print_entry(out, table_cursor_entry(&cursor));
+    }
+    status = cursor.status;
+    table_cursor_close(&cursor);
+    return status == KV_OK ? table_verify(table, slot) : status;
+}
+
+static kv_status dump_table(FILE *out, const char *dir, const char *name)
+{
+    struct epoch      *epoch = NULL;
+    struct epoch_slot *slot = NULL;
+    struct cache      *cache = cache_open(0);
+    struct table      *table = NULL;
+    kv_status          status = cache ? epoch_open(&epoch) : KV_NO_MEMORY;
+
+    if (status == KV_OK)
+        status = epoch_slot_open(epoch, &slot);
+    if (status == KV_OK)
+        status = table_open_named(dir, name, 0, cache, &table);
+    if (status == KV_OK) {
+        print_table(out, table);
+        status = dump_entries(out, table, slot);
+    }
+    table_release(table);
+    epoch_slot_close(slot);
+    epoch_close(epoch);
+    cache_close(cache);
+    return status;
+}
+
+/* ---- The manifest. ---- */
+
+static kv_status dump_manifest(FILE *out, const struct wal *file)
+{
+    const struct manifest_row *rows;
+    struct manifest            manifest;
+    bool                       newer;
+    long                       count = manifest_parse(slice_of(file->map, file->capacity), &manifest, &rows, &newer);
+
+    if (newer)
+        return kv_fail(KV_MISMATCH, "%s was written by a newer program", file->file.path);
+    if (count < 0)
+        return kv_fail(KV_CORRUPT, "%s at 0: the manifest is damaged", file->file.path);
+    fprintf(out, "lsm manifest: %ld tables, up to seq %" PRIu64 "; logs from %" PRIu64 " on; the next file is %" PRIu64 "\n", count,
+            manifest.last_seq, manifest.log_id, manifest.next_id);
+    for (long i = 0; i < count; i++)
+        fprintf(out, "  level %" PRIu32 "  run %" PRIu32 "  table %" PRIu64 "\n", rows[i].level, rows[i].run, rows[i].id);
+    return KV_OK;
+}
+
+kv_status lsm_dump(const char *path, FILE *out)
+{
+    const char         *dir = *path == '/' ? "" : ".", *name = *path == '/' ? path + 1 : path;
+    struct table_footer footer = {0};
+    enum wal_state      state;
+    struct wal         *file; /* whatever it is, it is mapped like a log */
+    kv_status           status;
+
+    TRY(wal_open_named(dir, name, 0, O_RDONLY, &file, &state));
+    if (file->capacity >= sizeof footer)
+        memcpy(&footer, file->map + file->capacity - sizeof footer, sizeof footer);
+    if (file->capacity >= 8 && memcmp(file->map, WAL_MAGIC, 8) == 0)
+        status = dump_wal(out, file, state);
+    else if (file->capacity >= 8 && memcmp(file->map, MANIFEST_MAGIC, 8) == 0)
+        status = dump_manifest(out, file);
+    else if (memcmp(footer.magic, TABLE_MAGIC, 8) == 0)
+        status = dump_table(out, dir, name);
+    else
+        status = kv_fail(KV_MISMATCH, "%s is no file of lsm", path);
+    wal_free(file);
+    return status;
+}

@@ -1,0 +1,283 @@
+/*
+ * flush.c -- the thread that turns memtables into tables of level 0, oldest first, and prepares the next memtable and log.
+ *
+ * A table is synced, and its name is, before the manifest names it; the manifest is durable before the memtable leaves the
+ * view and its log is removed.  So at every moment each acknowledged write is in a log that is kept or in a table that the
+ * manifest names.
+ */
+#include <inttypes.h>
+#include <stdlib.h>
+#include <time.h>
+
+#include "common/clock.h"
+#include "engines/lsm/iterate.h"
+#include "engines/lsm/store.h"
+
+#define RETRY_NS (100 * NS_PER_MS)
+
+struct table_options table_options_of(const struct lsm *store, uint32_t level, uint64_t base_seq, bool last)
+{
+    const struct options *options = &store->options;
+
+    return (struct table_options){
+        .block_bytes = options->block_bytes,
+        .restart_interval = options->restart_interval,
+        .filter_bits = last ? options->filter_bits_last : options->filter_bits,
+        .lz4 = options->lz4 && level >= options->compress_from_level,
+        .base_seq = base_seq,
+    };
+}
+
+kv_status tree_install(struct lsm *store, struct epoch_slot *slot, struct version *version, const struct manifest *manifest,
+                       struct memtable *gone)
+{
+    struct manifest next = *manifest;
+    kv_status       status;
+
+    next.next_id = __atomic_load_n(&store->next_id, __ATOMIC_RELAXED);
+    status = manifest_write(store->dir.path, &next, version);
+    if (status == KV_OK && view_install(store, slot, version, gone) != KV_OK)
+        status = KV_IO; /* what is read would not be what the manifest says */
+    version_release(version); /* the view has it */
+    if (status != KV_OK)
+        return status == KV_IO ? tree_fail(store) : status;
+    store->manifest = next;
+    pthread_mutex_lock(&store->background.lock);
+    store->background.changes++;
+    pthread_cond_broadcast(&store->background.cond);
+    pthread_mutex_unlock(&store->background.lock);
+    return KV_OK;
+}
+
+/* The memtable's youngest version of each key, as a table. */
+static kv_status write_table(struct lsm *store, struct memtable *memtable, uint64_t id, uint64_t *bytes)
+{
+    struct table_options options = table_options_of(store, 0, memtable->first_seq, false);
+    struct table_writer *writer = NULL;
+    struct iterator      iterator;
+    kv_status            status;
+
+    TRY(iterator_open(&iterator, 1));
+    status = iterator_add_memtable(&iterator, memtable, SEQ_MAX);
+    if (status == KV_OK)
+        status = table_writer_open(store->dir.path, id, &options, &writer);
+    if (status == KV_OK) {
+        for (bool more = iterator_seek(&iterator, (slice){0}); more && status == KV_OK; more = iterator_next_key(&iterator))
+            status = table_writer_add(writer, iterator_entry(&iterator));
+        if (status == KV_OK)
+            status = iterator.status;
+        if (status == KV_OK)
+            status = table_writer_finish(writer, bytes);
+        else
+            table_writer_abandon(writer);
+    }
+    iterator_close(&iterator);
+    return status;
+}
+
+static kv_status add_to_tree(struct lsm *store, struct memtable *memtable, struct table *table)
+{
+    struct version *now = store->view->version, *next = version_new(now->count + 1);
+    struct manifest manifest = store->manifest;
+    kv_status       status = next ? KV_OK : KV_NO_MEMORY;
+
+    if (status == KV_OK)
+        status = version_add_run(next, 0, &table, 1);
+    for (size_t i = 0; status == KV_OK && i < now->count; i++)
+        status = version_add_run(next, now->run[i].level, now->run[i].table, now->run[i].count);
+    if (status != KV_OK) {
+        version_release(next);
+        return status;
+    }
+    version_seal(next);
+    manifest.log_id = memtable->log_id + 1;
+    manifest.last_seq = memtable->last_seq;
+    return tree_install(store, store->flusher_slot, next, &manifest, memtable);
+}
+
+static kv_status flush(struct lsm *store, struct memtable *memtable)
+{
+    struct table *table = NULL;
+    uint64_t      id = file_id(store), bytes = 0;
+    kv_status     status;
+
+    visible_seq(store); /* all entries are filled then: the memtable is sealed, so its numbers are given out */
+    TRY(write_table(store, memtable, id, &bytes));
+    TRY(file_sync_dir(store->dir.path));
+    TRY(table_open(store->dir.path, id, store->cache, &table));
+    count(&store->counters.flushes, 1);
+    count(&store->counters.flush_bytes, bytes);
+    pthread_mutex_lock(&store->tree_lock);
+    status = add_to_tree(store, memtable, table);
+    pthread_mutex_unlock(&store->tree_lock);
+    table_release(table);
+    TRY(status);
+    raise_durable_seq(store, memtable->last_seq);
+    log_forget(store, memtable->log_id);
+    return KV_OK;
+}
+
+/* ---- The thread. ---- */
+
+/* One that recovery found and that is small waits for more: an open that only reads makes no table. */
+static bool is_due(const struct lsm *store, const struct view *view)
+{
+    const struct memtable *oldest = view->immutables ? view->immutable[view->immutables - 1] : NULL;
+
+    return oldest && (view->immutables > 1 || store->background.flush_all ||
+                      memtable_used(oldest) >= store->options.memtable_bytes / 8);
+}
+
+/* The oldest one that is due, kept; or NULL. */
+static struct memtable *due(struct lsm *store)
+{
+    struct memtable *memtable = NULL;
+    struct view     *view;
+
+    epoch_enter(store->flusher_slot);
+    view = view_now(store);
+    if (is_due(store, view)) {
+        memtable = view->immutable[view->immutables - 1];
+        memtable_keep(memtable);
+    }
+    epoch_exit(store->flusher_slot);
+    return memtable;
+}
+
+static void prepare(struct lsm *store)
+{
+    uint64_t         arena = store->options.memtable_bytes;
+    struct memtable *memtable = NULL;
+    struct wal      *wal = NULL;
+    bool             want_memtable, want_wal;
+
+    pthread_mutex_lock(&store->background.lock);
+    want_memtable = !store->background.spare_memtable;
+    want_wal = !store->background.spare;
+    pthread_mutex_unlock(&store->background.lock);
+    if (want_memtable)
+        memtable = memtable_new(arena, 0); /* without memory or space, who needs it tries again, and tells */
+    if (want_wal && wal_create(store->dir.path, file_id(store), log_capacity(arena), store->mapped, &wal) != KV_OK)
+        wal = NULL;
+    pthread_mutex_lock(&store->background.lock);
+    if (memtable)
+        store->background.spare_memtable = memtable;
+    if (wal)
+        store->background.spare = wal;
+    store->background.preparing = false;
+    pthread_cond_broadcast(&store->background.cond);
+    pthread_mutex_unlock(&store->background.lock);
+}
+
+/* A disk or memory that is full may be emptied: the memtable stays, and writers that need its room are told meanwhile. */
+static void note_failure(struct lsm *store, kv_status status)
+{
+    uint64_t        until_ns = clock_now_ns() + RETRY_NS;
+    struct timespec until = {.tv_sec = (time_t)(until_ns / NS_PER_S), .tv_nsec = (long)(until_ns % NS_PER_S)};
+
+    if (status != KV_NO_SPACE && status != KV_NO_MEMORY) {
+        tree_fail(store);
+        return;
+    }
+    pthread_mutex_lock(&store->background.lock);
+    store->background.flush_status = status;
+    pthread_cond_broadcast(&store->background.cond);
+    while (!store->background.closing && pthread_cond_timedwait(&store->background.cond, &store->background.lock, &until) == 0)
+        continue;
+    pthread_mutex_unlock(&store->background.lock);
+}
+
+static void *flush_on_and_on(void *arg)
+{
+    struct lsm *store = arg;
+    kv_status   status;
+
+    pthread_mutex_lock(&store->background.lock);
+    while (!store->background.closing && !tree_failed(store)) {
+        struct memtable *memtable;
+        if (store->background.want_spare) {
+            store->background.want_spare = false;
+            store->background.preparing = true;
+            pthread_mutex_unlock(&store->background.lock);
+            prepare(store);
+            pthread_mutex_lock(&store->background.lock);
+            continue;
+        }
+        pthread_mutex_unlock(&store->background.lock);
+        memtable = due(store);
+        status = memtable ? flush(store, memtable) : KV_OK;
+        if (status != KV_OK)
+            note_failure(store, status);
+        epoch_collect(store->flusher_slot, false);
+        pthread_mutex_lock(&store->background.lock);
+        if (status == KV_OK)
+            store->background.flush_status = KV_OK;
+        if (memtable)
+            pthread_cond_broadcast(&store->background.cond); /* room for another */
+        else if (!store->background.want_spare && !store->background.closing && !is_due(store, store->view))
+            pthread_cond_wait(&store->background.cond, &store->background.lock);
+        memtable_release(memtable);
+    }
+    pthread_cond_broadcast(&store->background.cond);
+    pthread_mutex_unlock(&store->background.lock);
+    return NULL;
+}
+
+kv_status flusher_start(struct lsm *store)
+{
+    int failed;
+
+    TRY(epoch_slot_open(store->epoch, &store->flusher_slot));
+    store->background.want_spare = true;
+    store->flusher_runs = true; /* before it does */
+    failed = pthread_create(&store->flusher, NULL, flush_on_and_on, store);
+    if (failed)
+        store->flusher_runs = false;
+    return failed ? kv_fail(KV_NO_MEMORY, "no thread for flushes: %s", strerror(failed)) : KV_OK;
+}
+
+void flusher_stop(struct lsm *store)
+{
+    pthread_mutex_lock(&store->background.lock);
+    store->background.closing = true;
+    pthread_cond_broadcast(&store->background.cond);
+    pthread_mutex_unlock(&store->background.lock);
+    if (store->flusher_runs)
+        pthread_join(store->flusher, NULL);
+    store->flusher_runs = false;
+    epoch_slot_close(store->flusher_slot);
+    store->flusher_slot = NULL;
+}
+
+kv_status flush_wait(struct lsm *store)
+{
+    kv_status status = KV_OK;
+
+    pthread_mutex_lock(&store->background.lock);
+    store->background.flush_all = true;
+    pthread_cond_broadcast(&store->background.cond);
+    while (__atomic_load_n(&store->view, __ATOMIC_ACQUIRE)->immutables > 0 && !tree_failed(store) && status == KV_OK) {
+        status = store->background.flush_status;
+        if (status == KV_OK)
+            pthread_cond_wait(&store->background.cond, &store->background.lock);
+    }
+    store->background.flush_all = false;
+    pthread_mutex_unlock(&store->background.lock);
+    if (tree_failed(store))
+        return tree_refuses(store);
+    return status == KV_OK ? KV_OK : kv_fail(status, "%s: a memtable cannot be written out", store->dir.path);
+}
+
+uint64_t flush_debt(struct lsm *store, struct epoch_slot *slot)
+{
+    uint64_t     bytes = 0;
+    struct view *view;
+
+    epoch_enter(slot);
+    view = view_now(store);
+    if (is_due(store, view))
+        for (uint32_t i = 0; i < view->immutables; i++)
+            bytes += memtable_used(view->immutable[i]);
+    epoch_exit(slot);
+    return bytes;
+}

@@ -1,0 +1,523 @@
+/*
+ * log.c -- the tail of the log: sequence numbers, writing groups, beginning new memtables, and what "durable" waits for.
+ *
+ * Tiers none to interval: under log.lock a session gets its numbers, its room in the memtable, and copies its group into the
+ * mapping of the log, so a kill can leave a torn group only behind everything that was acknowledged.  Filling the memtable
+ * is outside.  Tier commit: one leader writes the group of all who wait, syncs, and fills the memtable, so nobody reads what
+ * is not on the disk.
+ * A memtable and its log begin and end together.  The next ones are prepared by the flusher.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <time.h>
+
+#include "common/clock.h"
+#include "engines/lsm/store.h"
+
+#define DELAY_STEP_NS NS_PER_MS         /* a session sleeps when it owes so much */
+#define STALL_MAX_NS  (200 * NS_PER_MS) /* the longest wait of one write that may go on all the same */
+
+/* ---- Beginning new ones. ---- */
+
+/* Sizes for a memtable that takes a group of so many bytes. */
+static uint64_t arena_bytes(const struct lsm *store, uint64_t entries_bytes)
+{
+    return entries_bytes > store->options.memtable_bytes ? entries_bytes : store->options.memtable_bytes;
+}
+
+uint64_t log_capacity(uint64_t arena)
+{
+    return (WAL_FIRST + arena + arena / 8 + 4095) & ~UINT64_C(4095);
+}
+
+static kv_status take_spare(struct lsm *store, uint64_t group_bytes, uint64_t entries_bytes, struct wal **wal, struct memtable **memtable)
+{
+    uint64_t  arena = arena_bytes(store, entries_bytes), capacity = log_capacity(arena), started_ns = clock_now_ns();
+    bool      waited = false;
+    kv_status status = KV_OK;
+
+    if (capacity < WAL_FIRST + group_bytes)
+        capacity = (WAL_FIRST + group_bytes + 4095) & ~UINT64_C(4095);
+    pthread_mutex_lock(&store->background.lock);
+    while (store->background.preparing) {
+        waited = true;
+        pthread_cond_wait(&store->background.cond, &store->background.lock);
+    }
+    *wal = store->background.spare;
+    *memtable = store->background.spare_memtable;
+    if (*wal && (*wal)->capacity < capacity)
+        *wal = NULL; /* it stays for the next one */
+    else
+        store->background.spare = NULL;
+    if (*memtable && (*memtable)->arena_bytes < entries_bytes + MEMTABLE_FIRST)
+        *memtable = NULL;
+    else
+        store->background.spare_memtable = NULL;
+    store->background.want_spare = false;
+    pthread_mutex_unlock(&store->background.lock);
+    if (!*memtable && !(*memtable = memtable_new(arena, 0)))
+        status = KV_NO_MEMORY;
+    if (status == KV_OK && !*wal) {
+        waited |= store->log.wal != NULL;
+        status = wal_create(store->dir.path, file_id(store), capacity, store->mapped, wal);
+    }
+    if (waited) {
+        count(&store->counters.stalls, 1);
+        count(&store->counters.stall_ns, clock_now_ns() - started_ns);
+    }
+    if (status != KV_OK) {
+        memtable_release(*memtable);
+        *memtable = NULL;
+    }
+    return status;
+}
+
+/* Under log.lock: the writers have filled all immutable memtables that may wait. */
+static kv_status wait_for_flush(struct lsm *store)
+{
+    uint64_t  started_ns = 0;
+    kv_status status = KV_OK;
+
+    pthread_mutex_lock(&store->background.lock);
+    while (__atomic_load_n(&store->view, __ATOMIC_ACQUIRE)->immutables >= store->options.memtables && !tree_failed(store)) {
+        if ((status = store->background.flush_status) != KV_OK)
+            break;
+        if (!started_ns)
+            started_ns = clock_now_ns();
+        pthread_cond_wait(&store->background.cond, &store->background.lock);
+    }
+    pthread_mutex_unlock(&store->background.lock);
+    if (started_ns) {
+        count(&store->counters.stalls, 1);
+        count(&store->counters.stall_ns, clock_now_ns() - started_ns);
+    }
+    return status == KV_OK ? KV_OK : kv_fail(status, "%s: a memtable cannot be written out", store->dir.path);
+}
+
+/* Under log.lock.  What was active is sealed: its last number is known. */
+static void seal(struct lsm *store)
+{
+    struct wal *wal = store->log.wal;
+
+    if (!wal)
+        return;
+    wal->last_seq = store->log.next_seq - 1;
+    wal->next = NULL;
+    pthread_mutex_lock(&store->background.lock);
+    *store->sealed_last = wal;
+    store->sealed_last = &wal->next;
+    pthread_mutex_unlock(&store->background.lock);
+    store->log.wal = NULL;
+}
+
+/* Under log.lock: a new log and memtable with room for the group. */
+static kv_status begin(struct lsm *store, struct epoch_slot *slot, uint64_t group_bytes, uint64_t entries_bytes)
+{
+    struct memtable *old = store->log.memtable, *memtable;
+    struct wal      *wal;
+    kv_status        status;
+
+    TRY(wait_for_flush(store));
+    if (tree_failed(store))
+        return tree_refuses(store);
+    TRY(take_spare(store, group_bytes, entries_bytes, &wal, &memtable));
+    if ((status = wal_begin(wal, store->log.next_seq, durable_seq(store))) != KV_OK) {
+        wal_free(wal);
+        memtable_release(memtable);
+        return tree_fail(store);
+    }
+    memtable->log_id = wal->id;
+    memtable->first_seq = store->log.next_seq;
+    status = view_rotate(store, slot, memtable);
+    if (status != KV_OK) {
+        wal_free(wal); /* its file has a good header and no group: recovery takes it for what it is, an empty log */
+        memtable_release(memtable);
+        return status;
+    }
+    store->log.memtable = memtable;
+    memtable_release(memtable); /* the view has it */
+    seal(store);
+    store->log.wal = wal;
+    pthread_mutex_lock(&store->background.lock);
+    /* Only now may the flusher take it: from here on no number of its own can be given out. */
+    old->last_seq = store->log.next_seq - 1;
+    __atomic_store_n(&old->sealed, true, __ATOMIC_RELEASE);
+    store->background.want_spare = true;
+    pthread_cond_broadcast(&store->background.cond);
+    pthread_mutex_unlock(&store->background.lock);
+    count(&store->counters.rotations, 1);
+    return KV_OK;
+}
+
+/* Under log.lock: room for the group in log and memtable.  *place: in the memtable. */
+static kv_status make_room(struct lsm *store, struct epoch_slot *slot, uint64_t group_bytes, uint64_t entries_bytes, uint64_t *place)
+{
+    struct wal *wal = store->log.wal;
+
+    if (!wal || wal->tail + group_bytes > wal->capacity || !(*place = memtable_take(store->log.memtable, entries_bytes))) {
+        TRY(begin(store, slot, group_bytes, entries_bytes));
+        *place = memtable_take(store->log.memtable, entries_bytes);
+        assert(*place);
+    }
+    return KV_OK;
+}
+
+kv_status log_rotate(struct lsm *store, struct epoch_slot *slot)
+{
+    kv_status status = KV_OK;
+
+    pthread_mutex_lock(&store->log.lock);
+    while (store->log.in_flight)
+        pthread_cond_wait(&store->log.landed, &store->log.lock);
+    if (tree_failed(store))
+        status = tree_refuses(store);
+    else if (!memtable_empty(store->log.memtable))
+        status = begin(store, slot, 0, 0);
+    pthread_mutex_unlock(&store->log.lock);
+    return status;
+}
+
+/* ---- Tiers none to interval. ---- */
+
+static void measure(const struct entry *entries, size_t count, uint64_t *writes_bytes, uint64_t *entries_bytes)
+{
+    *writes_bytes = *entries_bytes = 0;
+    for (size_t i = 0; i < count; i++) {
+        *writes_bytes += wal_write_bytes(entries[i].key.size, entries[i].value.size);
+        *entries_bytes += memtable_entry_bytes(entries[i].key.size, entries[i].value.size);
+    }
+}
+
+static void fill(struct memtable *memtable, uint64_t place, const struct entry *entries, const uint64_t *hashes, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        memtable_put(memtable, place, &entries[i], hashes[i]);
+        place += memtable_entry_bytes(entries[i].key.size, entries[i].value.size);
+    }
+}
+
+kv_status log_write(struct lsm_session *session, struct entry *entries, const uint64_t *hashes, size_t entry_count)
+{
+    struct lsm      *store = lsm_of(&session->base);
+    struct memtable *memtable = NULL;
+    uint64_t         writes_bytes, entries_bytes, place = 0;
+    kv_status        status;
+
+    measure(entries, entry_count, &writes_bytes, &entries_bytes);
+    if (writes_bytes > BATCH_BYTES_MAX)
+        return kv_fail(KV_TOO_LARGE, "a batch of %llu bytes; up to %llu are taken", (unsigned long long)writes_bytes,
+                       (unsigned long long)BATCH_BYTES_MAX);
+    memtable_prefetch(store->log.memtable, hashes[0]);
+    pthread_mutex_lock(&store->log.lock);
+    status = tree_failed(store) ? tree_refuses(store)
+                                 : make_room(store, session->epoch, wal_group_bytes(writes_bytes), entries_bytes, &place);
+    if (status == KV_OK) {
+        struct wal *wal = store->log.wal;
+        uint64_t    seq = store->log.next_seq;
+        char       *at = wal->map + wal->tail + sizeof(struct wal_group);
+        for (size_t i = 0; i < entry_count; i++) {
+            entries[i].seq = seq + i;
+            at = wal_put_write(at, &entries[i]);
+        }
+        wal_seal_group(wal, wal->map + wal->tail, wal->tail, seq, durable_seq(store), writes_bytes, (uint32_t)entry_count);
+        wal->tail += wal_group_bytes(writes_bytes);
+        store->log.next_seq = seq + entry_count;
+        memtable = store->log.memtable;
+        __atomic_store_n(&session->writing_seq, seq, __ATOMIC_RELEASE);
+        __atomic_store_n(&store->log.last_seq, seq + entry_count - 1, __ATOMIC_RELEASE);
+    }
+    pthread_mutex_unlock(&store->log.lock);
+    TRY(status);
+    /* The view may be rotated away meanwhile; the memtable is not flushed before writing_seq is taken back. */
+    fill(memtable, place, entries, hashes, entry_count);
+    __atomic_store_n(&session->writing_seq, 0, __ATOMIC_RELEASE);
+    return ticker_wrote(store->ticker);
+}
+
+/* ---- Tier commit. ---- */
+
+static struct commit_request *request_of(struct group_request *request)
+{
+    return (struct commit_request *)request;
+}
+
+/* An earlier write of the same group has the key, or its newest version is another than expected.  Only the leader writes, and
+ * all groups before were applied. */
+static kv_status check_condition(struct lsm_session *leader, struct group_request *first, struct commit_request *request)
+{
+    struct lsm  *store = lsm_of(&leader->base);
+    struct entry newest = {0};
+    kv_status    status;
+
+    for (struct group_request *other = first; other != &request->base; other = other->next)
+        for (size_t i = 0; i < request_of(other)->count; i++)
+            if (!request_of(other)->lost && slice_equal(request_of(other)->entries[i].key, request->entries[0].key))
+                request->lost = true;
+    if (request->lost)
+        return KV_OK;
+    epoch_enter(leader->epoch);
+    status = tree_find(store, view_now(store), leader->epoch, request->entries[0].key, request->hashes[0], SEQ_MAX, &newest);
+    epoch_exit(leader->epoch);
+    if (status != KV_OK && status != KV_NOT_FOUND)
+        return status;
+    request->lost = (status == KV_OK ? newest.seq : 0) != request->expected;
+    return KV_OK;
+}
+
+
+static kv_status write_requests(struct lsm *store, struct group_request *first, struct wal *wal, uint64_t seq, uint64_t *bytes)
+{
+    struct buf *out = &store->commit.bytes;
+    uint64_t    durable = durable_seq(store);
+
+    out->size = 0;
+    for (struct group_request *at = first; at; at = at->next) {
+        struct commit_request *request = request_of(at);
+        uint64_t               writes_bytes, entries_bytes;
+        char                  *group, *write;
+        if (request->lost || at->status != KV_OK)
+            continue;
+        measure(request->entries, request->count, &writes_bytes, &entries_bytes);
+        TRY(buf_reserve(out, wal_group_bytes(writes_bytes)));
+        group = out->data + out->size;
+        write = group + sizeof(struct wal_group);
+        for (size_t i = 0; i < request->count; i++) {
+            ((struct entry *)request->entries)[i].seq = seq + i;
+            write = wal_put_write(write, &request->entries[i]);
+        }
+        wal_seal_group(wal, group, wal->tail + out->size, seq, durable, writes_bytes, (uint32_t)request->count);
+        out->size += wal_group_bytes(writes_bytes);
+        seq += request->count;
+    }
+    *bytes = out->size;
+    if (!out->size)
+        return KV_OK;
+    /* A failure leaves an unknown part in the file, and what is in the kernel's cache may not be what is on the disk: nothing
+     * may be written behind it. */
+    if (file_write_at(&wal->file, out->data, out->size, wal->tail) != KV_OK || file_sync_data(&wal->file) != KV_OK)
+        return tree_fail(store);
+    count(&store->counters.syncs, 1);
+    return KV_OK;
+}
+
+static kv_status lead(struct lsm_session *session, struct group_request *first)
+{
+    struct lsm      *store = lsm_of(&session->base);
+    struct memtable *memtable;
+    struct wal      *wal;
+    uint64_t         group_bytes = 0, entries_bytes = 0, bytes = 0, place = 0, seq;
+    size_t           count_all = 0;
+    kv_status        status = tree_failed(store) ? tree_refuses(store) : KV_OK;
+
+    for (struct group_request *at = first; at && status == KV_OK; at = at->next) {
+        struct commit_request *request = request_of(at);
+        uint64_t               writes, entries;
+        if (request->conditional)
+            status = check_condition(session, first, request);
+        if (request->lost)
+            continue;
+        measure(request->entries, request->count, &writes, &entries);
+        group_bytes += wal_group_bytes(writes);
+        entries_bytes += entries;
+        count_all += request->count;
+    }
+    if (status != KV_OK || count_all == 0)
+        return status;
+    pthread_mutex_lock(&store->log.lock);
+    status = make_room(store, session->epoch, group_bytes, entries_bytes, &place);
+    store->log.in_flight = status == KV_OK;
+    memtable = store->log.memtable;
+    wal = store->log.wal;
+    seq = store->log.next_seq;
+    pthread_mutex_unlock(&store->log.lock);
+    TRY(status);
+    status = write_requests(store, first, wal, seq, &bytes);
+    pthread_mutex_lock(&store->log.lock);
+    if (status == KV_OK) {
+        wal->tail += bytes;
+        store->log.next_seq = seq + count_all;
+        raise_durable_seq(store, seq + count_all - 1);
+        __atomic_store_n(&session->writing_seq, seq, __ATOMIC_RELEASE);
+        __atomic_store_n(&store->log.last_seq, seq + count_all - 1, __ATOMIC_RELEASE);
+    }
+    store->log.in_flight = false;
+    pthread_cond_broadcast(&store->log.landed);
+    pthread_mutex_unlock(&store->log.lock);
+    TRY(status);
+    for (struct group_request *at = first; at; at = at->next) {
+        struct commit_request *request = request_of(at);
+        uint64_t               writes, entries;
+        if (request->lost)
+            continue;
+        measure(request->entries, request->count, &writes, &entries);
+        fill(memtable, place, request->entries, request->hashes, request->count);
+        place += entries;
+    }
+    __atomic_store_n(&session->writing_seq, 0, __ATOMIC_RELEASE);
+    return KV_OK;
+}
+
+kv_status log_commit(struct lsm_session *session)
+{
+    struct lsm            *store = lsm_of(&session->base);
+    struct commit_request *request = &session->request;
+    struct group_request  *base = &request->base;
+    uint64_t               writes_bytes, entries_bytes;
+
+    measure(request->entries, request->count, &writes_bytes, &entries_bytes);
+    if (writes_bytes > BATCH_BYTES_MAX)
+        return kv_fail(KV_TOO_LARGE, "a batch of %llu bytes; up to %llu are taken", (unsigned long long)writes_bytes,
+                       (unsigned long long)BATCH_BYTES_MAX);
+    base->bytes = entries_bytes + wal_group_bytes(writes_bytes);
+    request->lost = false;
+    if (group_join(&store->commit.queue, base)) {
+        struct group_request *first;
+        kv_status             status;
+        /* The turn is the leader's to the end: conditions need what the group before has written.  The next group fills
+         * meanwhile. */
+        pthread_mutex_lock(&store->commit.turn);
+        first = group_take(&store->commit.queue, store->options.memtable_bytes / 2);
+        status = lead(session, first);
+        for (struct group_request *at = first; at; at = at->next)
+            at->status = status;
+        group_hand_over(&store->commit.queue);
+        pthread_mutex_unlock(&store->commit.turn);
+        group_wake(first, base);
+    }
+    if (base->status == KV_IO)
+        return tree_refuses(store); /* the sentence was another thread's */
+    if (base->status == KV_NO_SPACE)
+        return kv_fail(KV_NO_SPACE, "%s: no space for the next log", store->dir.path);
+    if (base->status == KV_NO_MEMORY)
+        return kv_fail(KV_NO_MEMORY, "no memory for a group of writes");
+    return base->status;
+}
+
+/* ---- Durability. ---- */
+
+static struct wal *first_sealed(struct lsm *store)
+{
+    struct wal *wal;
+
+    pthread_mutex_lock(&store->background.lock);
+    wal = store->sealed;
+    while (wal && wal->synced)
+        wal = wal->next;
+    pthread_mutex_unlock(&store->background.lock);
+    return wal;
+}
+
+/* Oldest first: a later log must not be durable, and known to be, before an earlier one. */
+static kv_status sync_all(struct lsm *store)
+{
+    struct wal *active, *sealed;
+    uint64_t    target;
+
+    pthread_mutex_lock(&store->log.lock);
+    active = store->log.wal;
+    target = store->log.next_seq - 1;
+    pthread_mutex_unlock(&store->log.lock);
+    if (target <= durable_seq(store))
+        return KV_OK;
+    while ((sealed = first_sealed(store)) != NULL) {
+        TRY(file_sync_data(&sealed->file));
+        sealed->synced = true;
+        count(&store->counters.syncs, 1);
+        raise_durable_seq(store, sealed->last_seq);
+    }
+    /* It may have been sealed since it was looked at, but not forgotten: that takes sync_lock. */
+    if (active) {
+        TRY(file_sync_data(&active->file));
+        count(&store->counters.syncs, 1);
+    }
+    raise_durable_seq(store, target);
+    return KV_OK;
+}
+
+kv_status tree_sync(struct lsm *store)
+{
+    kv_status status;
+
+    pthread_mutex_lock(&store->sync_lock);
+    status = tree_failed(store) ? tree_refuses(store) : sync_all(store);
+    if (status != KV_OK)
+        status = tree_fail(store);
+    pthread_mutex_unlock(&store->sync_lock);
+    return status;
+}
+
+void log_forget(struct lsm *store, uint64_t id)
+{
+    struct wal *wal, *keep = NULL;
+    char        name[WAL_NAME_MAX];
+
+    for (;;) {
+        pthread_mutex_lock(&store->sync_lock);
+        pthread_mutex_lock(&store->background.lock);
+        wal = store->sealed;
+        if (wal && wal->id > id)
+            wal = NULL;
+        if (wal && !(store->sealed = wal->next))
+            store->sealed_last = &store->sealed;
+        pthread_mutex_unlock(&store->background.lock);
+        pthread_mutex_unlock(&store->sync_lock);
+        if (!wal)
+            break;
+        /* One is kept for its blocks: the next log costs no allocation, and no zeros. */
+        if (!keep && wal->mapped == store->mapped && wal->capacity == log_capacity(store->options.memtable_bytes) && !tree_failed(store)) {
+            keep = wal;
+            continue;
+        }
+        if (file_unlink(store->dir.path, wal_name(name, wal->id)) != KV_OK) {
+            /* the manifest says that it is in tables: the next open removes it */
+        }
+        wal_free(wal);
+    }
+    if (!keep)
+        return;
+    pthread_mutex_lock(&store->background.lock);
+    if (store->background.spare || store->background.preparing || store->background.closing) {
+        wal = keep;
+        keep = NULL;
+    } else {
+        store->background.preparing = true;
+    }
+    pthread_mutex_unlock(&store->background.lock);
+    if (!keep) {
+        if (file_unlink(store->dir.path, wal_name(name, wal->id)) != KV_OK) {
+            /* as above */
+        }
+        wal_free(wal);
+        return;
+    }
+    if (wal_recycle(store->dir.path, keep, file_id(store), &wal) != KV_OK)
+        wal = NULL; /* who needs a log makes a new one, and tells */
+    pthread_mutex_lock(&store->background.lock);
+    store->background.spare = wal;
+    store->background.preparing = false;
+    pthread_cond_broadcast(&store->background.cond);
+    pthread_mutex_unlock(&store->background.lock);
+}
+
+/* ---- Back-pressure. ---- */
+
+/* Sleeps off what is owed, in steps that a clock can keep. */
+kv_status tree_back_pressure(struct lsm_session *session, uint64_t bytes)
+{
+    struct lsm *store = lsm_of(&session->base);
+    uint64_t    delay_ns_per_kib = __atomic_load_n(&store->delay_ns_per_kib, __ATOMIC_RELAXED), started_ns;
+
+    if (__builtin_expect(delay_ns_per_kib == 0, 1))
+        return KV_OK;
+    session->owed_ns += delay_ns_per_kib * bytes / 1024;
+    if (session->owed_ns < DELAY_STEP_NS)
+        return KV_OK;
+    if (session->owed_ns > STALL_MAX_NS)
+        session->owed_ns = STALL_MAX_NS;
+    started_ns = clock_now_ns();
+    clock_sleep_until_ns(started_ns + session->owed_ns);
+    session->owed_ns = 0;
+    count(&store->counters.delays, 1);
+    count(&store->counters.delay_ns, clock_now_ns() - started_ns);
+    return tree_failed(store) ? tree_refuses(store) : KV_OK;
+}

@@ -1,0 +1,419 @@
+/*
+ * lsm.c -- a log-structured merge tree: writes go to a log and a memtable; memtables become sorted tables; tables are merged.
+ *
+ * After O'Neil et al. (1996), with what LevelDB, RocksDB and Cassandra have taught since; each part names its source.
+ *
+ * Files       STORE, LOCK       identity and lock (base/storedir.h)
+ *             MANIFEST          which tables there are, and which logs are not in them yet (version.h); replaced whole
+ *             00000007.wal      the log of one memtable (wal.h).  Prepared, or recycled, before it is needed.
+ *             00000009.table    sorted entries (table.h)
+ *             Numbers only grow, over both kinds; what neither the manifest names nor the log needs is removed at open.
+ * Write       Every write has a sequence number.  log.c: a group of the log, then the memtable, where it can be found.  Nothing
+ *             is ever changed in place.  A memtable that is full waits, with its log, for the flusher (flush.c).
+ * Read        memtable.h, then the tables that cover the key and whose filter may have it, the youngest first; one block is
+ *             searched in each.  Blocks are cached (cache.h).  No lock is taken and no shared counter written.
+ * Scan        All sources side by side over a moment: a view that stays, and the number up to which everything is there.
+ * Delete      A tombstone, dropped by a merge when nothing older can have the key.
+ * Compaction  compact.c: leveled, count-tiered or size-tiered; one thread.  Writers are held up in small delays when runs
+ *             pile up (slowdown_runs), and stop only while all memtables wait to be written out; both are figures.
+ * Durability  none, process    the log is written by stores into its mapping, whose blocks are reserved: to the kernel that is a
+ *                              write like any other (none costs the same as process, so it is the same)
+ *             ordered          the same work: the log ends at its first damage, so a cut of power leaves a prefix
+ *             interval:T       and base/ticker.h syncs it in time
+ *             commit           groups by base/group.h, one pwrite and fdatasync over blocks that are there already; the memtable
+ *                              has it when the disk has it
+ *             close syncs, in every tier.  A failed sync or write makes the store refuse writes for good; a full disk does not.
+ * Recovery    recover.c.
+ * Figures     the standard ones, and rotations, syncs, flushes, flush_bytes, compactions, compaction_read_bytes,
+ *             compaction_write_bytes, trivial_moves, compaction_failures, delays, delay_ns, tables, runs, levels, cache_bytes,
+ *             durable_seq
+ * Not done    Checkpoints by hard links, reads by io_uring, caching through mmap.
+ */
+#include <stdlib.h>
+
+#include "engines/lsm/dump.h"
+#include "engines/lsm/read.h"
+#include "engines/lsm/store.h"
+#include "engines/lsm/write.h"
+
+#define FORMAT 1
+
+static const char *const compression_words[] = {"none", "lz4", NULL};
+static const char *const policy_words[] = {"leveled", "size-tiered", "count-tiered", NULL};
+
+static const struct kv_option options[] = {
+    [OPTION_MEMTABLE_BYTES] = {"memtable_bytes", KV_BYTES, "64M", 4096, 4294967296.0,
+                               "size of a memtable, which becomes a table when it is full", .small = "16k"},
+    [OPTION_MEMTABLES] = {"memtables", KV_COUNT, "3", 1, MEMTABLES_MAX - 2, "full memtables that may wait to be written out"},
+    [OPTION_BLOCK_BYTES] = {"block_bytes", KV_BYTES, "4k", 64, 16777216, "size of a block of a table, before compression"},
+    [OPTION_RESTART_INTERVAL] = {"restart_interval", KV_COUNT, "16", 1, 65536, "entries from one key in full to the next"},
+    [OPTION_FILTER_BITS] = {"filter_bits", KV_COUNT, "10", 0, 32, "bits a key of the tables' Bloom filters; 0: none"},
+    [OPTION_FILTER_BITS_LAST] = {"filter_bits_last", KV_COUNT, "10", 0, 32, "the same for tables of the last level"},
+    [OPTION_COMPRESSION] = {"compression", KV_WORD, "lz4", 0, 0, "of blocks", compression_words},
+    [OPTION_COMPRESS_FROM_LEVEL] = {"compress_from_level", KV_COUNT, "0", 0, LEVELS_MAX, "levels above are not compressed"},
+    [OPTION_CACHE_BYTES] = {"cache_bytes", KV_BYTES, "0", 0, 0, "block cache; 0: what the memory budget gives"},
+    [OPTION_COMPACTION] = {"compaction", KV_WORD, "leveled", 0, 0, "which runs are merged", policy_words},
+    [OPTION_RUNS] = {"runs", KV_COUNT, "4", 1, 64, "so many runs of level 0 (leveled) or of a level (count-tiered) are merged"},
+    [OPTION_LEVEL_BYTES] = {"level_bytes", KV_BYTES, "256M", 4096, 1e15, "size of level 1", .small = "64k"},
+    [OPTION_LEVEL_RATIO] = {"level_ratio", KV_REAL, "10", 2, 1000, "a level is so many times as large as the one above"},
+    [OPTION_TABLE_BYTES] = {"table_bytes", KV_BYTES, "64M", 4096, 4294967296.0, "size of a table that a merge writes", .small = "16k"},
+    [OPTION_BUCKET_LOW] = {"bucket_low", KV_REAL, "0.5", 0, 1, "size-tiered: runs from this part of a bucket's average"},
+    [OPTION_BUCKET_HIGH] = {"bucket_high", KV_REAL, "1.5", 1, 100, "to so many times of it are alike"},
+    [OPTION_THRESHOLD_MIN] = {"threshold_min", KV_COUNT, "4", 2, 64, "size-tiered: so many alike are merged"},
+    [OPTION_THRESHOLD_MAX] = {"threshold_max", KV_COUNT, "32", 2, 1000, "and so many at a time at most"},
+    [OPTION_SMALL_BYTES] = {"small_bytes", KV_BYTES, "50M", 0, 0, "size-tiered: runs below this are all alike", .small = "16k"},
+    [OPTION_SLOWDOWN_RUNS] = {"slowdown_runs", KV_COUNT, "12", 2, 1000, "runs to search, from which writers are held up a little"},
+    [OPTION_STOP_RUNS] = {"stop_runs", KV_COUNT, "36", 2, 1000, "and at which they are held up most"},
+    [OPTION_RATE] = {"rate", KV_BYTES, "0", 0, 0, "bytes that merges write a second at most; 0: no limit"},
+    {0},
+};
+
+kv_status tree_fail(struct lsm *store)
+{
+    pthread_mutex_lock(&store->failure_lock);
+    if (!store->failed) {
+        snprintf(store->failure, sizeof store->failure, "%s", fail_text());
+        __atomic_store_n(&store->failed, true, __ATOMIC_RELEASE);
+    }
+    pthread_mutex_unlock(&store->failure_lock);
+    return tree_refuses(store);
+}
+
+kv_status tree_refuses(struct lsm *store)
+{
+    pthread_mutex_lock(&store->failure_lock);
+    fail_set("%s", store->failure);
+    pthread_mutex_unlock(&store->failure_lock);
+    return KV_IO;
+}
+
+/* ---- Opening and closing. ---- */
+
+static void init_locks(struct lsm *store)
+{
+    pthread_condattr_t monotonic;
+
+    pthread_condattr_init(&monotonic);
+    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+    pthread_mutex_init(&store->view_lock, NULL);
+    pthread_mutex_init(&store->log.lock, NULL);
+    pthread_cond_init(&store->log.landed, NULL);
+    for (size_t i = 0; i < STRIPES; i++)
+        pthread_mutex_init(&store->stripe[i], NULL);
+    group_init(&store->commit.queue);
+    pthread_mutex_init(&store->commit.turn, NULL);
+    pthread_mutex_init(&store->sync_lock, NULL);
+    pthread_mutex_init(&store->tree_lock, NULL);
+    pthread_mutex_init(&store->background.lock, NULL);
+    pthread_cond_init(&store->background.cond, &monotonic);
+    pthread_mutex_init(&store->sessions_lock, NULL);
+    pthread_mutex_init(&store->failure_lock, NULL);
+    pthread_condattr_destroy(&monotonic);
+}
+
+static void free_store(struct lsm *store)
+{
+    for (struct wal *wal = store->sealed, *next; wal; wal = next) {
+        next = wal->next;
+        wal_free(wal);
+    }
+    wal_free(store->log.wal);
+    wal_free(store->background.spare);
+    memtable_release(store->background.spare_memtable);
+    view_release(store->view);
+    epoch_close(store->epoch);
+    cache_close(store->cache);
+    storedir_close(&store->dir);
+    buf_free(&store->commit.bytes);
+    pthread_mutex_destroy(&store->view_lock);
+    pthread_mutex_destroy(&store->log.lock);
+    pthread_cond_destroy(&store->log.landed);
+    for (size_t i = 0; i < STRIPES; i++)
+        pthread_mutex_destroy(&store->stripe[i]);
+    group_destroy(&store->commit.queue);
+    pthread_mutex_destroy(&store->commit.turn);
+    pthread_mutex_destroy(&store->sync_lock);
+    pthread_mutex_destroy(&store->tree_lock);
+    pthread_mutex_destroy(&store->background.lock);
+    pthread_cond_destroy(&store->background.cond);
+    pthread_mutex_destroy(&store->sessions_lock);
+    pthread_mutex_destroy(&store->failure_lock);
+    free(store);
+}
+
+static void read_options(struct lsm *store, const struct kv_config *config)
+{
+    const union kv_value *value = config->option;
+
+    store->durability = config->durability;
+    store->mapped = config->durability.tier != KV_TIER_COMMIT;
+    store->options = (struct options){
+        .memtable_bytes      = value[OPTION_MEMTABLE_BYTES].u64,
+        .memtables           = (uint32_t)value[OPTION_MEMTABLES].u64,
+        .block_bytes         = (uint32_t)value[OPTION_BLOCK_BYTES].u64,
+        .restart_interval    = (uint32_t)value[OPTION_RESTART_INTERVAL].u64,
+        .filter_bits         = (uint32_t)value[OPTION_FILTER_BITS].u64,
+        .filter_bits_last    = (uint32_t)value[OPTION_FILTER_BITS_LAST].u64,
+        .lz4                 = value[OPTION_COMPRESSION].u64 == 1,
+        .compress_from_level = (uint32_t)value[OPTION_COMPRESS_FROM_LEVEL].u64,
+        .cache_bytes         = value[OPTION_CACHE_BYTES].u64 ? value[OPTION_CACHE_BYTES].u64 : kv_cache_bytes(config),
+        .policy              = (enum policy)value[OPTION_COMPACTION].u64,
+        .runs                = (uint32_t)value[OPTION_RUNS].u64,
+        .level_bytes         = value[OPTION_LEVEL_BYTES].u64,
+        .level_ratio         = value[OPTION_LEVEL_RATIO].real,
+        .table_bytes         = value[OPTION_TABLE_BYTES].u64,
+        .bucket_low          = value[OPTION_BUCKET_LOW].real,
+        .bucket_high         = value[OPTION_BUCKET_HIGH].real,
+        .threshold_min       = (uint32_t)value[OPTION_THRESHOLD_MIN].u64,
+        .threshold_max       = (uint32_t)value[OPTION_THRESHOLD_MAX].u64,
+        .small_bytes         = value[OPTION_SMALL_BYTES].u64,
+        .slowdown_runs       = (uint32_t)value[OPTION_SLOWDOWN_RUNS].u64,
+        .stop_runs           = (uint32_t)value[OPTION_STOP_RUNS].u64,
+        .rate                = value[OPTION_RATE].u64,
+    };
+    if (store->options.stop_runs < store->options.slowdown_runs)
+        store->options.stop_runs = store->options.slowdown_runs;
+    if (store->options.threshold_max < store->options.threshold_min)
+        store->options.threshold_max = store->options.threshold_min;
+}
+
+static kv_status sync_in_time(void *store)
+{
+    return tree_sync(store);
+}
+
+static kv_status open_parts(struct lsm *store)
+{
+    struct epoch_slot *slot;
+    kv_status          status;
+
+    TRY(epoch_open(&store->epoch));
+    if (!(store->cache = cache_open(store->options.cache_bytes)))
+        return KV_NO_MEMORY;
+    TRY(epoch_slot_open(store->epoch, &slot));
+    status = tree_recover(store, slot);
+    epoch_slot_close(slot);
+    TRY(status);
+    TRY(flusher_start(store));
+    TRY(compactor_start(store));
+    if (store->durability.tier == KV_TIER_INTERVAL &&
+        !(store->ticker = ticker_start(store->durability.interval_ns, sync_in_time, store)))
+        return KV_NO_MEMORY;
+    return KV_OK;
+}
+
+static void stop_threads(struct lsm *store)
+{
+    ticker_stop(store->ticker);
+    store->ticker = NULL;
+    compactor_stop(store);
+    flusher_stop(store);
+}
+
+/* The log stays as it is: the next open replays it, which is quicker than a table here. */
+static kv_status lsm_close(struct kv_store *base)
+{
+    struct lsm *store = (struct lsm *)base;
+    char        name[WAL_NAME_MAX];
+    kv_status   status;
+
+    stop_threads(store);
+    status = tree_sync(store);
+    if (store->background.spare && file_unlink(store->dir.path, wal_name(name, store->background.spare->id)) != KV_OK) {
+        /* blank, so it is swept up at the next open */
+    }
+    if (store->log.wal && status == KV_OK) {
+        uint64_t tail = store->log.wal->tail; /* the rest of what was reserved is given back */
+        file_unmap(store->log.wal->map, store->log.wal->capacity);
+        store->log.wal->map = NULL;
+        status = file_truncate(&store->log.wal->file, tail);
+    }
+    free_store(store);
+    return status;
+}
+
+static kv_status lsm_open(const struct kv_config *config, struct kv_store **out)
+{
+    struct storedir_kind kind = {.engine = "lsm", .format = FORMAT};
+    struct lsm          *store = calloc(1, sizeof *store);
+    kv_status            status;
+    char                 said[FAIL_BYTES_MAX];
+
+    if (!store)
+        return kv_fail(KV_NO_MEMORY, "no memory for a store");
+    init_locks(store);
+    read_options(store, config);
+    store->dir.lock = FILE_CLOSED;
+    store->next_id = store->log.next_seq = 1;
+    store->sealed_last = &store->sealed;
+    if ((status = storedir_open(&store->dir, config->dir, &kind)) == KV_OK && (status = open_parts(store)) == KV_OK) {
+        *out = &store->base;
+        return KV_OK;
+    }
+    snprintf(said, sizeof said, "%s", fail_text());
+    stop_threads(store);
+    free_store(store);
+    fail_set("%s", said);
+    return status;
+}
+
+static kv_status lsm_session_open(struct kv_store *base, struct kv_session **out)
+{
+    struct lsm         *store = (struct lsm *)base;
+    struct lsm_session *session = calloc(1, sizeof *session);
+    kv_status           status;
+
+    if (!session)
+        return kv_fail(KV_NO_MEMORY, "no memory for a session");
+    if ((status = epoch_slot_open(store->epoch, &session->epoch)) != KV_OK) {
+        free(session);
+        return status;
+    }
+    group_request_init(&session->request.base);
+    pthread_mutex_lock(&store->sessions_lock);
+    session->next = store->sessions;
+    session->link = &store->sessions;
+    if (session->next)
+        session->next->link = &session->next;
+    store->sessions = session;
+    pthread_mutex_unlock(&store->sessions_lock);
+    session->base.store = base;
+    *out = &session->base;
+    return KV_OK;
+}
+
+static void lsm_session_close(struct kv_session *base)
+{
+    struct lsm_session *session = (struct lsm_session *)base;
+    struct lsm         *store = lsm_of(base);
+
+    pthread_mutex_lock(&store->sessions_lock);
+    *session->link = session->next;
+    if (session->next)
+        session->next->link = session->link;
+    pthread_mutex_unlock(&store->sessions_lock);
+    epoch_slot_close(session->epoch);
+    group_request_destroy(&session->request.base);
+    buf_free(&session->entries);
+    buf_free(&session->hashes);
+    buf_free(&session->places);
+    buf_free(&session->value);
+    free(session);
+}
+
+/* ---- The rest of the table. ---- */
+
+static kv_status lsm_sync(struct kv_session *base)
+{
+    return tree_sync(lsm_of(base));
+}
+
+static kv_status lsm_compact(struct kv_session *base)
+{
+    return compact_everything(lsm_of(base), ((struct lsm_session *)base)->epoch);
+}
+
+struct sizes {
+    uint64_t table_bytes, memory_bytes, tables, runs, levels, due_bytes;
+};
+
+static kv_status measure(struct lsm *store, struct sizes *out)
+{
+    struct epoch_slot *slot;
+    struct view       *view;
+
+    *out = (struct sizes){0};
+    TRY(epoch_slot_open(store->epoch, &slot));
+    out->due_bytes = flush_debt(store, slot);
+    view = view_keep(store, slot);
+    out->memory_bytes = memtable_used(view->active);
+    for (uint32_t i = 0; i < view->immutables; i++)
+        out->memory_bytes += memtable_used(view->immutable[i]);
+    for (size_t i = 0; i < view->version->count; i++)
+        for (size_t j = 0; j < view->version->run[i].count; j++)
+            out->memory_bytes += view->version->run[i].table[j]->memory_bytes;
+    out->table_bytes = version_bytes(view->version);
+    out->tables = version_tables(view->version);
+    out->runs = view->version->count;
+    out->levels = view->version->count ? version_last_level(view->version) + 1 : 0;
+    view_release(view);
+    epoch_slot_close(slot);
+    return KV_OK;
+}
+
+static uint64_t log_bytes(struct lsm *store)
+{
+    uint64_t bytes = 0;
+
+    pthread_mutex_lock(&store->log.lock);
+    if (store->log.wal)
+        bytes += file_allocated_bytes(&store->log.wal->file);
+    pthread_mutex_lock(&store->background.lock);
+    for (struct wal *wal = store->sealed; wal; wal = wal->next)
+        bytes += file_allocated_bytes(&wal->file);
+    if (store->background.spare)
+        bytes += file_allocated_bytes(&store->background.spare->file);
+    pthread_mutex_unlock(&store->background.lock);
+    pthread_mutex_unlock(&store->log.lock);
+    return bytes;
+}
+
+static void lsm_stats(struct kv_store *base, kv_figure *figure, void *arg)
+{
+    struct lsm  *store = (struct lsm *)base;
+    struct sizes sizes;
+
+    if (measure(store, &sizes) != KV_OK)
+        return;
+#define COUNTER(name) figure(arg, #name, __atomic_load_n(&store->counters.name, __ATOMIC_RELAXED))
+    figure(arg, "disk_bytes", sizes.table_bytes + log_bytes(store));
+    figure(arg, "memory_bytes", sizes.memory_bytes + cache_used_bytes(store->cache));
+    figure(arg, "debt_bytes", sizes.due_bytes + __atomic_load_n(&store->background.compaction_debt, __ATOMIC_RELAXED));
+    COUNTER(stalls);
+    COUNTER(stall_ns);
+    COUNTER(delays);
+    COUNTER(delay_ns);
+    COUNTER(rotations);
+    COUNTER(syncs);
+    COUNTER(flushes);
+    COUNTER(flush_bytes);
+    COUNTER(compactions);
+    COUNTER(compaction_read_bytes);
+    COUNTER(compaction_write_bytes);
+    COUNTER(trivial_moves);
+    COUNTER(compaction_failures);
+    figure(arg, "tables", sizes.tables);
+    figure(arg, "runs", sizes.runs);
+    figure(arg, "levels", sizes.levels);
+    figure(arg, "cache_bytes", cache_used_bytes(store->cache));
+    figure(arg, "durable_seq", durable_seq(store));
+#undef COUNTER
+}
+
+const struct kv_engine lsm_engine = {
+    .abi             = KV_ABI,
+    .name            = "lsm",
+    .version         = "1",
+    .summary         = "log-structured merge tree: memtables, sorted tables, leveled or tiered compaction",
+    .can             = KV_DURABLE | KV_SCAN | KV_ORDERED | KV_BATCH | KV_SNAPSHOT | KV_MODIFY | KV_SESSIONS | KV_COMPACT | KV_RETAINS,
+    .tiers           = KV_TIERS_ALL,
+    .key_bytes_max   = KV_KEY_BYTES_MAX,
+    .value_bytes_max = KV_VALUE_BYTES_MAX,
+    .options         = options,
+    .open            = lsm_open,
+    .close           = lsm_close,
+    .session_open    = lsm_session_open,
+    .session_close   = lsm_session_close,
+    .put             = lsm_put,
+    .get             = lsm_get,
+    .del             = lsm_del,
+    .get_many        = lsm_get_many,
+    .modify          = lsm_modify,
+    .write           = lsm_write,
+    .scan            = lsm_scan,
+    .sync            = lsm_sync,
+    .snapshot        = lsm_snapshot,
+    .compact         = lsm_compact,
+    .stats           = lsm_stats,
+    .dump            = lsm_dump,
+};
