@@ -34,6 +34,7 @@ static kv_status take_spare(struct lsm *store, uint64_t group_bytes, uint64_t en
 {
     uint64_t  arena = arena_bytes(store, entries_bytes), capacity = log_capacity(arena), started_ns = clock_now_ns();
     bool      waited = false;
+    char      name[WAL_NAME_MAX];
     kv_status status = KV_OK;
 
     if (capacity < WAL_FIRST + group_bytes)
@@ -45,39 +46,50 @@ static kv_status take_spare(struct lsm *store, uint64_t group_bytes, uint64_t en
     }
     *wal = store->background.spare;
     *memtable = store->background.spare_memtable;
-    if (*wal && (*wal)->capacity < capacity)
-        *wal = NULL; /* it stays for the next one */
-    else
-        store->background.spare = NULL;
+    store->background.spare = NULL;
     if (*memtable && (*memtable)->arena_bytes < entries_bytes + MEMTABLE_FIRST)
         *memtable = NULL;
     else
         store->background.spare_memtable = NULL;
     store->background.want_spare = false;
+    store->background.preparing = true; /* nobody else makes a log now: numbers must be in the order in which logs are used */
     pthread_mutex_unlock(&store->background.lock);
-    if (!*memtable && !(*memtable = memtable_new(arena, 0)))
+    /* A log that is too small is of no use later either: its number would be below that of the one before it. */
+    if (*wal && (*wal)->capacity < capacity) {
+        status = file_unlink(store->dir.path, wal_name(name, (*wal)->id));
+        wal_free(*wal);
+        *wal = NULL;
+    }
+    if (status == KV_OK && !*memtable && !(*memtable = memtable_new(arena, 0)))
         status = KV_NO_MEMORY;
     if (status == KV_OK && !*wal) {
         waited |= store->log.wal != NULL;
         status = wal_create(store->dir.path, file_id(store), capacity, store->mapped, wal);
     }
+    pthread_mutex_lock(&store->background.lock);
+    store->background.preparing = false;
+    pthread_cond_broadcast(&store->background.cond);
+    pthread_mutex_unlock(&store->background.lock);
     if (waited) {
         count(&store->counters.stalls, 1);
         count(&store->counters.stall_ns, clock_now_ns() - started_ns);
     }
     if (status != KV_OK) {
+        wal_free(*wal); /* blank, so the next open removes it */
         memtable_release(*memtable);
+        *wal = NULL;
         *memtable = NULL;
     }
     return status;
 }
 
-/* Under log.lock: the writers have filled all immutable memtables that may wait. */
+/* Under log.lock, which is given up meanwhile: the writers have filled all immutable memtables that may wait. */
 static kv_status wait_for_flush(struct lsm *store)
 {
     uint64_t  started_ns = 0;
     kv_status status = KV_OK;
 
+    pthread_mutex_unlock(&store->log.lock);
     pthread_mutex_lock(&store->background.lock);
     while (__atomic_load_n(&store->view, __ATOMIC_ACQUIRE)->immutables >= store->options.memtables && !tree_failed(store)) {
         if ((status = store->background.flush_status) != KV_OK)
@@ -87,6 +99,7 @@ static kv_status wait_for_flush(struct lsm *store)
         pthread_cond_wait(&store->background.cond, &store->background.lock);
     }
     pthread_mutex_unlock(&store->background.lock);
+    pthread_mutex_lock(&store->log.lock);
     if (started_ns) {
         count(&store->counters.stalls, 1);
         count(&store->counters.stall_ns, clock_now_ns() - started_ns);
@@ -117,9 +130,6 @@ static kv_status begin(struct lsm *store, struct epoch_slot *slot, uint64_t grou
     struct wal      *wal;
     kv_status        status;
 
-    TRY(wait_for_flush(store));
-    if (tree_failed(store))
-        return tree_refuses(store);
     TRY(take_spare(store, group_bytes, entries_bytes, &wal, &memtable));
     if ((status = wal_begin(wal, store->log.next_seq, durable_seq(store))) != KV_OK) {
         wal_free(wal);
@@ -149,17 +159,25 @@ static kv_status begin(struct lsm *store, struct epoch_slot *slot, uint64_t grou
     return KV_OK;
 }
 
-/* Under log.lock: room for the group in log and memtable.  *place: in the memtable. */
+static bool must_wait(const struct lsm *store)
+{
+    return !memtable_empty(store->log.memtable) && __atomic_load_n(&store->view, __ATOMIC_ACQUIRE)->immutables >= store->options.memtables;
+}
+
+/* Under log.lock, which may be given up for a while: room for the group in log and memtable.  *place: in the memtable. */
 static kv_status make_room(struct lsm *store, struct epoch_slot *slot, uint64_t group_bytes, uint64_t entries_bytes, uint64_t *place)
 {
-    struct wal *wal = store->log.wal;
-
-    if (!wal || wal->tail + group_bytes > wal->capacity || !(*place = memtable_take(store->log.memtable, entries_bytes))) {
-        TRY(begin(store, slot, group_bytes, entries_bytes));
-        *place = memtable_take(store->log.memtable, entries_bytes);
-        assert(*place);
+    for (;;) {
+        struct wal *wal = store->log.wal;
+        if (tree_failed(store))
+            return tree_refuses(store);
+        if (wal && wal->tail + group_bytes <= wal->capacity && (*place = memtable_take(store->log.memtable, entries_bytes)) != 0)
+            return KV_OK;
+        if (must_wait(store))
+            TRY(wait_for_flush(store));
+        else
+            TRY(begin(store, slot, group_bytes, entries_bytes));
     }
-    return KV_OK;
 }
 
 kv_status log_rotate(struct lsm *store, struct epoch_slot *slot)
@@ -169,10 +187,10 @@ kv_status log_rotate(struct lsm *store, struct epoch_slot *slot)
     pthread_mutex_lock(&store->log.lock);
     while (store->log.in_flight)
         pthread_cond_wait(&store->log.landed, &store->log.lock);
-    if (tree_failed(store))
-        status = tree_refuses(store);
-    else if (!memtable_empty(store->log.memtable))
-        status = begin(store, slot, 0, 0);
+    while (status == KV_OK && must_wait(store))
+        status = tree_failed(store) ? tree_refuses(store) : wait_for_flush(store);
+    if (status == KV_OK && !memtable_empty(store->log.memtable))
+        status = tree_failed(store) ? tree_refuses(store) : begin(store, slot, 0, 0);
     pthread_mutex_unlock(&store->log.lock);
     return status;
 }
@@ -209,8 +227,7 @@ kv_status log_write(struct lsm_session *session, struct entry *entries, const ui
                        (unsigned long long)BATCH_BYTES_MAX);
     memtable_prefetch(store->log.memtable, hashes[0]);
     pthread_mutex_lock(&store->log.lock);
-    status = tree_failed(store) ? tree_refuses(store)
-                                 : make_room(store, session->epoch, wal_group_bytes(writes_bytes), entries_bytes, &place);
+    status = make_room(store, session->epoch, wal_group_bytes(writes_bytes), entries_bytes, &place);
     if (status == KV_OK) {
         struct wal *wal = store->log.wal;
         uint64_t    seq = store->log.next_seq;
