@@ -185,10 +185,12 @@ kv_status log_rotate(struct lsm *store, struct epoch_slot *slot)
     kv_status status = KV_OK;
 
     pthread_mutex_lock(&store->log.lock);
-    while (store->log.in_flight)
-        pthread_cond_wait(&store->log.landed, &store->log.lock);
-    while (status == KV_OK && must_wait(store))
-        status = tree_failed(store) ? tree_refuses(store) : wait_for_flush(store);
+    while (status == KV_OK && (store->log.in_flight || must_wait(store))) {
+        if (store->log.in_flight)
+            pthread_cond_wait(&store->log.landed, &store->log.lock);
+        else
+            status = tree_failed(store) ? tree_refuses(store) : wait_for_flush(store);
+    }
     if (status == KV_OK && !memtable_empty(store->log.memtable))
         status = tree_failed(store) ? tree_refuses(store) : begin(store, slot, 0, 0);
     pthread_mutex_unlock(&store->log.lock);
