@@ -417,7 +417,7 @@ static kv_status install(struct lsm *store, struct epoch_slot *slot, const struc
     kv_status       status;
 
     pthread_mutex_lock(&store->tree_lock);
-    status = next_version(store->view->version, job, output, outputs, &next);
+    status = next_version(store->tree, job, output, outputs, &next);
     if (status == KV_OK)
         status = tree_install(store, slot, next, &store->manifest, NULL);
     pthread_mutex_unlock(&store->tree_lock);

@@ -45,7 +45,7 @@ static inline uint64_t key_prefix(slice key)
 
     if (key.size >= sizeof prefix)
         memcpy(&prefix, key.data, sizeof prefix);
-    else
+    else if (key.size)
         memcpy(&prefix, key.data, key.size);
     return __builtin_bswap64(prefix);
 }

@@ -38,6 +38,8 @@ kv_status tree_install(struct lsm *store, struct epoch_slot *slot, struct versio
     status = manifest_write(store->dir.path, &next, version);
     if (status == KV_OK && view_install(store, slot, version, gone) != KV_OK)
         status = KV_IO; /* what is read would not be what the manifest says */
+    if (status == KV_OK)
+        store->tree = version;
     version_release(version); /* the view has it */
     if (status != KV_OK)
         return status == KV_IO ? tree_fail(store) : status;
@@ -77,7 +79,7 @@ static kv_status write_table(struct lsm *store, struct memtable *memtable, uint6
 
 static kv_status add_to_tree(struct lsm *store, struct memtable *memtable, struct table *table)
 {
-    struct version *now = store->view->version, *next = version_new(now->count + 1);
+    struct version *now = store->tree, *next = version_new(now->count + 1);
     struct manifest manifest = store->manifest;
     kv_status       status = next ? KV_OK : KV_NO_MEMORY;
 
@@ -120,11 +122,11 @@ static kv_status flush(struct lsm *store, struct memtable *memtable)
 /* ---- The thread. ---- */
 
 /* One that recovery found and that is small waits for more: an open that only reads makes no table. */
-static bool is_due(const struct lsm *store, const struct view *view)
+static bool is_due(struct lsm *store, const struct view *view)
 {
     const struct memtable *oldest = view->immutables ? view->immutable[view->immutables - 1] : NULL;
 
-    return oldest && (view->immutables > 1 || store->background.flush_all ||
+    return oldest && (view->immutables > 1 || __atomic_load_n(&store->background.flush_all, __ATOMIC_RELAXED) ||
                       memtable_used(oldest) >= store->options.memtable_bytes / 8);
 }
 
@@ -195,6 +197,7 @@ static void *flush_on_and_on(void *arg)
     pthread_mutex_lock(&store->background.lock);
     while (!store->background.closing && !tree_failed(store)) {
         struct memtable *memtable;
+        uint64_t         seen = store->background.changes;
         if (store->background.want_spare) {
             store->background.want_spare = false;
             store->background.preparing = true;
@@ -214,7 +217,7 @@ static void *flush_on_and_on(void *arg)
             store->background.flush_status = KV_OK;
         if (memtable)
             pthread_cond_broadcast(&store->background.cond); /* room for another */
-        else if (!store->background.want_spare && !store->background.closing && !is_due(store, store->view))
+        else if (!store->background.want_spare && !store->background.closing && seen == store->background.changes)
             pthread_cond_wait(&store->background.cond, &store->background.lock);
         memtable_release(memtable);
     }
@@ -254,14 +257,15 @@ kv_status flush_wait(struct lsm *store)
     kv_status status = KV_OK;
 
     pthread_mutex_lock(&store->background.lock);
-    store->background.flush_all = true;
+    __atomic_store_n(&store->background.flush_all, true, __ATOMIC_RELAXED);
+    store->background.changes++;
     pthread_cond_broadcast(&store->background.cond);
-    while (__atomic_load_n(&store->view, __ATOMIC_ACQUIRE)->immutables > 0 && !tree_failed(store) && status == KV_OK) {
+    while (__atomic_load_n(&store->immutables, __ATOMIC_ACQUIRE) > 0 && !tree_failed(store) && status == KV_OK) {
         status = store->background.flush_status;
         if (status == KV_OK)
             pthread_cond_wait(&store->background.cond, &store->background.lock);
     }
-    store->background.flush_all = false;
+    __atomic_store_n(&store->background.flush_all, false, __ATOMIC_RELAXED);
     pthread_mutex_unlock(&store->background.lock);
     if (tree_failed(store))
         return tree_refuses(store);

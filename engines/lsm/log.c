@@ -91,7 +91,7 @@ static kv_status wait_for_flush(struct lsm *store)
 
     pthread_mutex_unlock(&store->log.lock);
     pthread_mutex_lock(&store->background.lock);
-    while (__atomic_load_n(&store->view, __ATOMIC_ACQUIRE)->immutables >= store->options.memtables && !tree_failed(store)) {
+    while (__atomic_load_n(&store->immutables, __ATOMIC_ACQUIRE) >= store->options.memtables && !tree_failed(store)) {
         if ((status = store->background.flush_status) != KV_OK)
             break;
         if (!started_ns)
@@ -153,6 +153,7 @@ static kv_status begin(struct lsm *store, struct epoch_slot *slot, uint64_t grou
     old->last_seq = store->log.next_seq - 1;
     __atomic_store_n(&old->sealed, true, __ATOMIC_RELEASE);
     store->background.want_spare = true;
+    store->background.changes++;
     pthread_cond_broadcast(&store->background.cond);
     pthread_mutex_unlock(&store->background.lock);
     count(&store->counters.rotations, 1);
@@ -161,7 +162,7 @@ static kv_status begin(struct lsm *store, struct epoch_slot *slot, uint64_t grou
 
 static bool must_wait(const struct lsm *store)
 {
-    return !memtable_empty(store->log.memtable) && __atomic_load_n(&store->view, __ATOMIC_ACQUIRE)->immutables >= store->options.memtables;
+    return !memtable_empty(store->log.memtable) && __atomic_load_n(&store->immutables, __ATOMIC_ACQUIRE) >= store->options.memtables;
 }
 
 /* Under log.lock, which may be given up for a while: room for the group in log and memtable.  *place: in the memtable. */

@@ -331,6 +331,7 @@ kv_status tree_recover(struct lsm *store, struct epoch_slot *slot)
         struct view first = {.active = recovery.memtable, .version = version};
         recovery.memtable->first_seq = store->log.next_seq;
         store->view = NULL;
+        store->tree = version;
         status = view_first(store, &first);
         memtable_release(recovery.memtable);
     }

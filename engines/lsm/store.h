@@ -103,7 +103,8 @@ struct lsm {
     bool                 mapped; /* the log is written by stores into its mapping; else by pwrite and fdatasync */
     struct epoch        *epoch;
     struct cache        *cache;
-    struct view         *view; /* atomic pointer */
+    struct view         *view;       /* atomic pointer */
+    uint32_t             immutables; /* atomic: of the view */
     pthread_mutex_t      view_lock;
 
     struct {
@@ -130,6 +131,7 @@ struct lsm {
     struct ticker  *ticker;
 
     pthread_mutex_t tree_lock;
+    struct version *tree;     /* the view's; under tree_lock */
     struct manifest manifest; /* under tree_lock; next_id: see file_id */
     uint64_t        next_id;  /* atomic */
 
@@ -143,7 +145,7 @@ struct lsm {
         kv_status        flush_status; /* why the oldest memtable cannot be written out just now */
         bool             compacting;  /* a compaction runs: the thread's or compact's */
         uint64_t         compaction_debt; /* bytes */
-        uint64_t         changes;     /* that may be a reason to compact */
+        uint64_t         changes;     /* that may be a reason to flush or to compact */
         bool             closing, compactor_stops, manual; /* manual: compact has the tree for itself */
         uint64_t         cursor[LEVELS_MAX]; /* id of the table that was compacted last, by level */
     } background;

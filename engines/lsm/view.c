@@ -45,6 +45,7 @@ static void publish(struct lsm *store, struct epoch_slot *slot, struct view *nex
     for (uint32_t i = 0; i < next->immutables; i++)
         memtable_keep(next->immutable[i]);
     version_keep(next->version);
+    __atomic_store_n(&store->immutables, next->immutables, __ATOMIC_RELEASE);
     __atomic_store_n(&store->view, next, __ATOMIC_RELEASE);
     if (old)
         epoch_retire(slot, old, (size_t)1 << 20, view_free, NULL); /* what it holds is large: not to be kept for long */
@@ -54,10 +55,13 @@ static struct view *view_copy(const struct lsm *store)
 {
     struct view *view = malloc(sizeof *view);
 
-    if (view)
-        *view = *store->view;
-    else
+    if (view) {
+        const struct view *now = store->view; /* field by field: others count its references meanwhile */
+        *view = (struct view){.active = now->active, .immutables = now->immutables, .version = now->version};
+        memcpy(view->immutable, now->immutable, sizeof view->immutable);
+    } else {
         fail_set("no memory for a view of the tree");
+    }
     return view;
 }
 
