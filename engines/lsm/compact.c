@@ -596,5 +596,6 @@ kv_status compact_everything(struct lsm *store, struct epoch_slot *slot)
     store->background.changes++;
     pthread_cond_broadcast(&store->background.cond);
     pthread_mutex_unlock(&store->background.lock);
+    epoch_collect(slot, true); /* with the old view go the old tables */
     return status;
 }

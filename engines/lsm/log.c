@@ -253,6 +253,7 @@ kv_status log_write(struct lsm_session *session, struct entry *entries, const ui
     __atomic_store_n(&session->writing_seq, 0, __ATOMIC_RELEASE);
     return ticker_wrote(store->ticker);
 }
+    log_tidy(session->epoch);
 
 /* ---- Tier commit. ---- */
 
@@ -406,6 +407,7 @@ kv_status log_commit(struct lsm_session *session)
     }
     if (base->status == KV_IO)
         return tree_refuses(store); /* the sentence was another thread's */
+    log_tidy(session->epoch);
     if (base->status == KV_NO_SPACE)
         return kv_fail(KV_NO_SPACE, "%s: no space for the next log", store->dir.path);
     if (base->status == KV_NO_MEMORY)

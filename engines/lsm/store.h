@@ -253,6 +253,12 @@ MUST_USE kv_status tree_sync(struct lsm *store);
 MUST_USE kv_status log_rotate(struct lsm *store, struct epoch_slot *slot);
 /* Waits, within bounds, before a write of so many bytes: for flushes and compactions. */
 MUST_USE kv_status tree_back_pressure(struct lsm_session *session, uint64_t bytes);
+/* After a write, outside of all locks: frees what a change of memtables has retired, for a session that only writes. */
+static inline void log_tidy(struct epoch_slot *slot)
+{
+    if (__builtin_expect(slot->count > 0, 0))
+        epoch_collect(slot, false);
+}
 /* Of the log of a memtable of that size: an entry has fewer bytes in it than in the arena, but each put its group's head. */
 uint64_t log_capacity(uint64_t arena);
 /* The logs up to this one are in tables: forgets them, and removes or recycles the files. */
