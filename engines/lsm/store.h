@@ -29,7 +29,7 @@
 #include "engines/lsm/version.h"
 #include "engines/lsm/wal.h"
 
-#define STRIPES         1024u
+#define STRIPES         48u                  /* few: a batch may hold all of them (and ThreadSanitizer follows up to 64) */
 #define MEMTABLES_MAX   16u                  /* immutable ones in a view */
 #define BATCH_BYTES_MAX (UINT64_C(1) << 30)  /* of the writes of one batch, with their heads */
 
