@@ -228,7 +228,6 @@ kv_status log_write(struct lsm_session *session, struct entry *entries, const ui
     if (writes_bytes > BATCH_BYTES_MAX)
         return kv_fail(KV_TOO_LARGE, "a batch of %llu bytes; up to %llu are taken", (unsigned long long)writes_bytes,
                        (unsigned long long)BATCH_BYTES_MAX);
-    memtable_prefetch(store->log.memtable, hashes[0]);
     pthread_mutex_lock(&store->log.lock);
     status = make_room(store, session->epoch, wal_group_bytes(writes_bytes), entries_bytes, &place);
     if (status == KV_OK) {
@@ -237,12 +236,13 @@ kv_status log_write(struct lsm_session *session, struct entry *entries, const ui
         char       *at = wal->map + wal->tail + sizeof(struct wal_group);
         for (size_t i = 0; i < entry_count; i++) {
             entries[i].seq = seq + i;
+        memtable = store->log.memtable;
+        memtable_prefetch(memtable, hashes[0]);
             at = wal_put_write(at, &entries[i]);
         }
         wal_seal_group(wal, wal->map + wal->tail, wal->tail, seq, durable_seq(store), writes_bytes, (uint32_t)entry_count);
         wal->tail += wal_group_bytes(writes_bytes);
         store->log.next_seq = seq + entry_count;
-        memtable = store->log.memtable;
         __atomic_store_n(&session->writing_seq, seq, __ATOMIC_RELEASE);
         __atomic_store_n(&store->log.last_seq, seq + entry_count - 1, __ATOMIC_RELEASE);
     }
