@@ -67,6 +67,10 @@ static kv_status take_spare(struct lsm *store, uint64_t group_bytes, uint64_t en
         status = wal_create(store->dir.path, file_id(store), capacity, store->mapped, wal);
     }
     pthread_mutex_lock(&store->background.lock);
+    if (status != KV_OK) { /* the next write tries again */
+        store->background.spare = *wal;
+        *wal = NULL;
+    }
     store->background.preparing = false;
     pthread_cond_broadcast(&store->background.cond);
     pthread_mutex_unlock(&store->background.lock);
@@ -75,9 +79,7 @@ static kv_status take_spare(struct lsm *store, uint64_t group_bytes, uint64_t en
         count(&store->counters.stall_ns, clock_now_ns() - started_ns);
     }
     if (status != KV_OK) {
-        wal_free(*wal); /* blank, so the next open removes it */
         memtable_release(*memtable);
-        *wal = NULL;
         *memtable = NULL;
     }
     return status;
