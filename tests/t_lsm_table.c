@@ -175,7 +175,7 @@ static void whatever_goes_in_comes_out_by_key_and_in_order(void **state)
             /* A cache of nothing, one that throws out all the time, and one that keeps all. */
             for (uint64_t room = 0; room <= 1 << 24; room = room ? room << 10 : 1 << 14) {
                 struct rows   rows = make_rows(counts[i], shape * 10 + i, shape == 1 ? 300 : 20);
-                struct cache *cache = cache_open(room);
+                struct cache *cache = cache_open(room, 2);
                 struct table *table;
                 write_table(1, &rows, &shapes[shape]);
                 assert_int_equal(table_open(dir, 1, cache, &table), KV_OK);
@@ -197,7 +197,7 @@ static void no_damaged_byte_passes(void **state)
 {
     struct table_options options = {.block_bytes = 128, .restart_interval = 4, .filter_bits = 10, .lz4 = true, .base_seq = 100};
     struct rows          rows = make_rows(60, 5, 30);
-    struct cache        *cache = cache_open(1 << 20);
+    struct cache        *cache = cache_open(1 << 20, 2);
     struct table        *table;
     char                 path[512], name[TABLE_NAME_MAX];
     uint64_t             bytes;
@@ -252,7 +252,7 @@ static void a_table_under_anothers_name_is_refused(void **state)
 {
     struct table_options options = {.block_bytes = 128, .restart_interval = 4, .base_seq = 100};
     struct rows          rows = make_rows(10, 5, 30);
-    struct cache        *cache = cache_open(1 << 20);
+    struct cache        *cache = cache_open(1 << 20, 2);
     struct table        *table;
     char                 name[TABLE_NAME_MAX], other[TABLE_NAME_MAX];
 
@@ -269,7 +269,7 @@ static void defect_25_a_filter_passes_every_key_and_few_others(void **state)
 {
     struct table_options options = {.block_bytes = 4096, .restart_interval = 16, .filter_bits = 10, .base_seq = 1};
     struct table_writer *writer;
-    struct cache        *cache = cache_open(1 << 20);
+    struct cache        *cache = cache_open(1 << 20, 2);
     struct table        *table;
     uint64_t             bytes;
     size_t               passed = 0, count = 100000;

@@ -17,8 +17,9 @@ struct ring {
 };
 
 struct cache {
-    uint64_t    ring_bytes; /* budget of each */
-    struct ring ring[RINGS];
+    uint64_t     ring_bytes; /* budget of each */
+    struct ring  ring[RINGS];
+    struct files files;
 };
 
 static uint64_t cost(const struct cached_block *block)
@@ -32,7 +33,7 @@ static struct ring *ring_of(struct cache *cache, struct cached_block *const *hom
     return &cache->ring[((uintptr_t)home / sizeof *home * UINT64_C(0x9e3779b97f4a7c15)) >> 60];
 }
 
-struct cache *cache_open(uint64_t bytes)
+struct cache *cache_open(uint64_t bytes, size_t files_max)
 {
     struct cache *cache = aligned_alloc(64, sizeof *cache);
 
@@ -44,6 +45,7 @@ struct cache *cache_open(uint64_t bytes)
     cache->ring_bytes = bytes / RINGS;
     for (size_t i = 0; i < RINGS; i++)
         pthread_mutex_init(&cache->ring[i].lock, NULL);
+    files_init(&cache->files, files_max);
     return cache;
 }
 
@@ -55,7 +57,13 @@ void cache_close(struct cache *cache)
         assert(!cache->ring[i].hand);
         pthread_mutex_destroy(&cache->ring[i].lock);
     }
+    files_destroy(&cache->files);
     free(cache);
+}
+
+struct files *cache_files(struct cache *cache)
+{
+    return &cache->files;
 }
 
 uint64_t cache_used_bytes(const struct cache *cache)

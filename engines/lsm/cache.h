@@ -13,6 +13,7 @@
 #include "engines/base/epoch.h"
 #include "engines/base/slice.h"
 #include "engines/base/status.h"
+#include "engines/lsm/files.h"
 
 struct cached_block {
     struct cached_block  *next, *previous; /* in its ring */
@@ -25,9 +26,10 @@ struct cached_block {
 
 struct cache;
 
-/* NULL, with a sentence, without memory. */
-struct cache *cache_open(uint64_t bytes);
+/* files_max: descriptors of tables that stay open (files.h).  NULL, with a sentence, without memory. */
+struct cache *cache_open(uint64_t bytes, size_t files_max);
 void cache_close(struct cache *cache); /* after all tables; NULL is fine */
+struct files *cache_files(struct cache *cache);
 uint64_t cache_used_bytes(const struct cache *cache);
 
 /* Unpublished, with one reference.  NULL, with a sentence, without memory. */

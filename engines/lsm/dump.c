@@ -115,7 +115,7 @@ static kv_status dump_table(FILE *out, const char *dir, const char *name)
 {
     struct epoch      *epoch = NULL;
     struct epoch_slot *slot = NULL;
-    struct cache      *cache = cache_open(0);
+    struct cache      *cache = cache_open(0, 1);
     struct table      *table = NULL;
     kv_status          status = cache ? epoch_open(&epoch) : KV_NO_MEMORY;
 

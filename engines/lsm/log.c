@@ -236,10 +236,10 @@ kv_status log_write(struct lsm_session *session, struct entry *entries, const ui
         struct wal *wal = store->log.wal;
         uint64_t    seq = store->log.next_seq;
         char       *at = wal->map + wal->tail + sizeof(struct wal_group);
-        for (size_t i = 0; i < entry_count; i++) {
-            entries[i].seq = seq + i;
         memtable = store->log.memtable;
         memtable_prefetch(memtable, hashes[0]);
+        for (size_t i = 0; i < entry_count; i++) {
+            entries[i].seq = seq + i;
             at = wal_put_write(at, &entries[i]);
         }
         wal_seal_group(wal, wal->map + wal->tail, wal->tail, seq, durable_seq(store), writes_bytes, (uint32_t)entry_count);
@@ -253,9 +253,9 @@ kv_status log_write(struct lsm_session *session, struct entry *entries, const ui
     /* The view may be rotated away meanwhile; the memtable is not flushed before writing_seq is taken back. */
     fill(memtable, place, entries, hashes, entry_count);
     __atomic_store_n(&session->writing_seq, 0, __ATOMIC_RELEASE);
+    log_tidy(session->epoch);
     return ticker_wrote(store->ticker);
 }
-    log_tidy(session->epoch);
 
 /* ---- Tier commit. ---- */
 
@@ -407,9 +407,9 @@ kv_status log_commit(struct lsm_session *session)
         pthread_mutex_unlock(&store->commit.turn);
         group_wake(first, base);
     }
+    log_tidy(session->epoch);
     if (base->status == KV_IO)
         return tree_refuses(store); /* the sentence was another thread's */
-    log_tidy(session->epoch);
     if (base->status == KV_NO_SPACE)
         return kv_fail(KV_NO_SPACE, "%s: no space for the next log", store->dir.path);
     if (base->status == KV_NO_MEMORY)

@@ -52,6 +52,7 @@ static const struct kv_option options[] = {
     [OPTION_COMPRESSION] = {"compression", KV_WORD, "lz4", 0, 0, "of blocks", compression_words},
     [OPTION_COMPRESS_FROM_LEVEL] = {"compress_from_level", KV_COUNT, "0", 0, LEVELS_MAX, "levels above are not compressed"},
     [OPTION_CACHE_BYTES] = {"cache_bytes", KV_BYTES, "0", 0, 0, "block cache; 0: what the memory budget gives"},
+    [OPTION_OPEN_FILES] = {"open_files", KV_COUNT, "256", 1, 1e6, "tables that are kept open; more are opened when they are read"},
     [OPTION_COMPACTION] = {"compaction", KV_WORD, "leveled", 0, 0, "which runs are merged", policy_words},
     [OPTION_RUNS] = {"runs", KV_COUNT, "4", 1, 64, "so many runs of level 0 (leveled) or of a level (count-tiered) are merged"},
     [OPTION_LEVEL_BYTES] = {"level_bytes", KV_BYTES, "256M", 4096, 1e15, "size of level 1", .small = "64k"},
@@ -157,6 +158,7 @@ static void read_options(struct lsm *store, const struct kv_config *config)
         .lz4                 = value[OPTION_COMPRESSION].u64 == 1,
         .compress_from_level = (uint32_t)value[OPTION_COMPRESS_FROM_LEVEL].u64,
         .cache_bytes         = value[OPTION_CACHE_BYTES].u64 ? value[OPTION_CACHE_BYTES].u64 : kv_cache_bytes(config),
+        .open_files          = (uint32_t)value[OPTION_OPEN_FILES].u64,
         .policy              = (enum policy)value[OPTION_COMPACTION].u64,
         .runs                = (uint32_t)value[OPTION_RUNS].u64,
         .level_bytes         = value[OPTION_LEVEL_BYTES].u64,
@@ -188,7 +190,7 @@ static kv_status open_parts(struct lsm *store)
     kv_status          status;
 
     TRY(epoch_open(&store->epoch));
-    if (!(store->cache = cache_open(store->options.cache_bytes)))
+    if (!(store->cache = cache_open(store->options.cache_bytes, store->options.open_files)))
         return KV_NO_MEMORY;
     TRY(epoch_slot_open(store->epoch, &slot));
     status = tree_recover(store, slot);

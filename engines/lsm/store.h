@@ -46,6 +46,7 @@ enum option_row {
     OPTION_COMPRESSION,
     OPTION_COMPRESS_FROM_LEVEL,
     OPTION_CACHE_BYTES,
+    OPTION_OPEN_FILES,
     OPTION_COMPACTION,
     OPTION_RUNS,
     OPTION_LEVEL_BYTES,
@@ -68,6 +69,7 @@ struct options {
     bool        lz4;
     uint32_t    compress_from_level;
     uint64_t    cache_bytes;
+    uint32_t    open_files;
     enum policy policy;
     uint32_t    runs;                /* of level 0 (leveled), or of a level (count-tiered), that are merged */
     uint64_t    level_bytes;         /* target of level 1 */
@@ -251,14 +253,14 @@ MUST_USE kv_status log_commit(struct lsm_session *session);
 MUST_USE kv_status tree_sync(struct lsm *store);
 /* Begins a new memtable and log, if the current ones are not empty. */
 MUST_USE kv_status log_rotate(struct lsm *store, struct epoch_slot *slot);
-/* Waits, within bounds, before a write of so many bytes: for flushes and compactions. */
-MUST_USE kv_status tree_back_pressure(struct lsm_session *session, uint64_t bytes);
 /* After a write, outside of all locks: frees what a change of memtables has retired, for a session that only writes. */
 static inline void log_tidy(struct epoch_slot *slot)
 {
     if (__builtin_expect(slot->count > 0, 0))
         epoch_collect(slot, false);
 }
+/* Waits, within bounds, before a write of so many bytes: for flushes and compactions. */
+MUST_USE kv_status tree_back_pressure(struct lsm_session *session, uint64_t bytes);
 /* Of the log of a memtable of that size: an entry has fewer bytes in it than in the arena, but each put its group's head. */
 uint64_t log_capacity(uint64_t arena);
 /* The logs up to this one are in tables: forgets them, and removes or recycles the files. */

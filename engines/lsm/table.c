@@ -1,7 +1,6 @@
 /* table.c -- opening a table and finding entries in it. */
 #include "engines/lsm/table.h"
 
-#include <fcntl.h>
 #include <inttypes.h>
 #include <lz4.h>
 #include <stdlib.h>
@@ -14,7 +13,7 @@
 
 static kv_status damaged(const struct table *table, uint64_t offset, const char *what)
 {
-    return kv_fail(KV_CORRUPT, "%s at %" PRIu64 ": %s", table->file.path, offset, what);
+    return kv_fail(KV_CORRUPT, "%s at %" PRIu64 ": %s", table->file.file.path, offset, what);
 }
 
 /* ---- Frames. ---- */
@@ -44,16 +43,16 @@ static kv_status unpack(const struct table *table, struct table_frame where, con
     return KV_OK;
 }
 
-static kv_status read_exactly(const struct table *table, char *out, uint64_t bytes, uint64_t offset)
+static kv_status read_exactly(struct table *table, char *out, uint64_t bytes, uint64_t offset)
 {
     size_t got;
 
-    TRY(file_read_at(&table->file, out, bytes, offset, &got));
+    TRY(reopened_read_at(&table->file, out, bytes, offset, &got));
     return got == bytes ? KV_OK : damaged(table, offset + got, "the file is cut off");
 }
 
 /* The payload of a frame of the table's own; *out is the caller's to free. */
-static kv_status read_part(const struct table *table, struct table_frame where, char **out, uint64_t *bytes)
+static kv_status read_part(struct table *table, struct table_frame where, char **out, uint64_t *bytes)
 {
     struct frame_tail tail;
     char             *memory;
@@ -65,7 +64,7 @@ static kv_status read_part(const struct table *table, struct table_frame where, 
         return damaged(table, table->bytes - sizeof(struct table_footer), "the footer points outside of the file");
     memory = malloc(where.bytes);
     if (!memory)
-        return kv_fail(KV_NO_MEMORY, "no memory for %" PRIu64 " bytes of %s", where.bytes, table->file.path);
+        return kv_fail(KV_NO_MEMORY, "no memory for %" PRIu64 " bytes of %s", where.bytes, table->file.file.path);
     status = read_exactly(table, memory, where.bytes, where.offset);
     if (status == KV_OK)
         status = check_frame(table, where, memory, &tail);
@@ -84,7 +83,7 @@ static kv_status read_part(const struct table *table, struct table_frame where, 
 
 static kv_status read_footer(struct table *table, struct table_footer *footer)
 {
-    TRY(file_size(&table->file, &table->bytes));
+    TRY(reopened_size(&table->file, &table->bytes));
     if (table->bytes < sizeof *footer)
         return damaged(table, table->bytes, "too short for a table");
     TRY(read_exactly(table, (char *)footer, sizeof *footer, table->bytes - sizeof *footer));
@@ -92,7 +91,7 @@ static kv_status read_footer(struct table *table, struct table_footer *footer)
         footer->sum != XXH3_64bits(footer, offsetof(struct table_footer, sum)))
         return damaged(table, table->bytes - sizeof *footer, "the footer is damaged");
     if (footer->version != TABLE_VERSION)
-        return kv_fail(KV_MISMATCH, "%s has format %" PRIu32 ", this program reads %u", table->file.path, footer->version,
+        return kv_fail(KV_MISMATCH, "%s has format %" PRIu32 ", this program reads %u", table->file.file.path, footer->version,
                        TABLE_VERSION);
     if (!table->id)
         table->id = footer->id;
@@ -172,7 +171,7 @@ static kv_status read_index(struct table *table, const struct table_footer *foot
     table->key = calloc(blocks, sizeof *table->key);
     table->block = calloc(blocks, sizeof *table->block);
     if (!table->prefix || !table->frame || !table->key || !table->block)
-        return kv_fail(KV_NO_MEMORY, "no memory for the index of %s", table->file.path);
+        return kv_fail(KV_NO_MEMORY, "no memory for the index of %s", table->file.file.path);
     table->memory_bytes += blocks * (sizeof *table->prefix + sizeof *table->frame + sizeof *table->key + sizeof *table->block);
     TRY(parse_index(table, footer->index, index, bytes, footer->index.offset));
     make_prefixes(table);
@@ -197,7 +196,7 @@ static void table_free(struct table *table)
     for (size_t i = 0; table->block && i < table->is.blocks; i++)
         if (table->block[i])
             cache_remove(table->cache, &table->block[i]);
-    file_close(&table->file);
+    reopened_close(&table->file);
     free(table->filter);
     free(table->prefix);
     free(table->frame);
@@ -228,9 +227,12 @@ kv_status table_open_named(const char *dir, const char *name, uint64_t id, struc
     table->id = id;
     table->references = 1;
     table->cache = cache;
-    table->file = FILE_CLOSED;
-    if ((status = file_open(&table->file, dir, name, O_RDONLY)) == KV_OK &&
-        (status = read_footer(table, &footer)) == KV_OK &&
+    status = reopened_open(&table->file, cache_files(cache), dir, name);
+    if (status != KV_OK) {
+        free(table);
+        return status;
+    }
+    if ((status = read_footer(table, &footer)) == KV_OK &&
         (status = read_properties(table, footer.properties, &table->properties)) == KV_OK &&
         (status = read_part(table, footer.index, &table->memory, &bytes)) == KV_OK &&
         (status = read_index(table, &footer, table->memory, bytes)) == KV_OK &&
@@ -247,7 +249,7 @@ void table_release(struct table *table)
 {
     if (!table || __atomic_sub_fetch(&table->references, 1, __ATOMIC_ACQ_REL) > 0)
         return;
-    if (__atomic_load_n(&table->obsolete, __ATOMIC_ACQUIRE) && unlink(table->file.path) < 0) {
+    if (__atomic_load_n(&table->obsolete, __ATOMIC_ACQUIRE) && unlink(table->file.file.path) < 0) {
         /* no version names it, so the next open removes it */
     }
     table_free(table);
@@ -291,7 +293,7 @@ static kv_status load(struct table *table, struct epoch_slot *slot, size_t numbe
 
     *out = NULL;
     if (!bytes)
-        return kv_fail(KV_NO_MEMORY, "no memory for a block of %s", table->file.path);
+        return kv_fail(KV_NO_MEMORY, "no memory for a block of %s", table->file.file.path);
     if ((status = read_exactly(table, bytes, where.bytes, where.offset)) == KV_OK &&
         (status = check_frame(table, where, bytes, &tail)) == KV_OK) {
         if (!(block = cached_block_new(tail.raw_bytes)))

@@ -94,7 +94,7 @@ struct table {
     bool                    obsolete;   /* atomic: no version has it, the file goes with the last reference */
     struct table_properties is;
     slice                   smallest, largest;
-    struct file             file;
+    struct reopened         file;
     uint64_t                salt;
     struct cache           *cache;
     unsigned char          *filter;
@@ -110,7 +110,7 @@ struct table {
     uint64_t                memory_bytes;
 };
 
-/* Reads footer, properties, index and filter, checks all of them, and keeps the file open.  KV_CORRUPT names file and offset.
+/* Reads footer, properties, index and filter, and checks all of them.  KV_CORRUPT names file and offset.
  * One reference. */
 MUST_USE kv_status table_open(const char *dir, uint64_t id, struct cache *cache, struct table **out);
 /* The same under any name, for dumps; id 0: whichever it is. */
