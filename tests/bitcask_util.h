@@ -1,4 +1,8 @@
-/* bitcask_util.h -- what the tests of bitcask share: directories, stores that open in one line, images of a kill. */
+/*
+ * bitcask_util.h -- what the tests of bitcask share: directories, stores that open in one line, images of a kill.
+ *
+ * The tests of another engine set ENGINE before they include it.
+ */
 #ifndef ASSAY_TESTS_BITCASK_UTIL_H
 #define ASSAY_TESTS_BITCASK_UTIL_H
 
@@ -20,7 +24,10 @@
 #include "common/rng.h"
 #include "engines/engine.h"
 
-extern const struct kv_engine bitcask_engine;
+#ifndef ENGINE
+#define ENGINE bitcask_engine
+#endif
+extern const struct kv_engine ENGINE;
 
 #define must(call)                                                                       \
     do {                                                                                 \
@@ -54,7 +61,7 @@ static int make_root(void **state)
     const char *base = getenv("TMPDIR");
 
     (void)state;
-    snprintf(root, sizeof root, "%s/assay-bitcask.XXXXXX", base && *base ? base : "/tmp");
+    snprintf(root, sizeof root, "%s/assay-engine.XXXXXX", base && *base ? base : "/tmp");
     return mkdtemp(root) ? 0 : -1;
 }
 
@@ -82,7 +89,7 @@ static kv_status try_open(const char *dir, const char *options, struct db *db)
     struct kv_config config;
     char             text[256], *rest = text;
 
-    kv_config_init(&bitcask_engine, &config);
+    kv_config_init(&ENGINE, &config);
     config.dir = dir;
     snprintf(text, sizeof text, "%s", options);
     for (char *word; (word = strtok_r(rest, " ", &rest)) != NULL;) {
@@ -91,10 +98,10 @@ static kv_status try_open(const char *dir, const char *options, struct db *db)
         if (strcmp(word, "tier") == 0)
             must(kv_durability_parse(value, &config.durability));
         else
-            must(kv_config_set(&bitcask_engine, &config, word, value));
+            must(kv_config_set(&ENGINE, &config, word, value));
     }
     *db = (struct db){0};
-    kv_status status = kv_open(&bitcask_engine, &config, &db->store);
+    kv_status status = kv_open(&ENGINE, &config, &db->store);
     if (status == KV_OK)
         must(kv_session_open(db->store, &db->session));
     return status;
