@@ -126,8 +126,11 @@ static bool is_due(struct lsm *store, const struct view *view)
 {
     const struct memtable *oldest = view->immutables ? view->immutable[view->immutables - 1] : NULL;
 
-    return oldest && (view->immutables > 1 || __atomic_load_n(&store->background.flush_all, __ATOMIC_RELAXED) ||
-                      memtable_used(oldest) >= store->options.memtable_bytes / 8);
+    /* It leaves the view's front a moment before its last number is known; who seals it calls again then. */
+    if (!oldest || !memtable_sealed(oldest))
+        return false;
+    return view->immutables > 1 || __atomic_load_n(&store->background.flush_all, __ATOMIC_RELAXED) ||
+           memtable_used(oldest) >= store->options.memtable_bytes / 8;
 }
 
 /* The oldest one that is due, kept; or NULL. */
