@@ -194,7 +194,7 @@ static kv_status read_filter(struct table *table, struct table_frame where)
 static void table_free(struct table *table)
 {
     for (size_t i = 0; table->block && i < table->is.blocks; i++)
-        if (table->block[i])
+        if (__atomic_load_n(&table->block[i], __ATOMIC_ACQUIRE)) /* the cache may throw one out just now */
             cache_remove(table->cache, &table->block[i]);
     reopened_close(&table->file);
     free(table->filter);
