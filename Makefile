@@ -127,6 +127,12 @@ peers:
 	$(SUBMAKE) all
 	$(BUILD)/assay engines
 
+## run db_bench, tkrzw_dbm_perf, kchashtest and redis-benchmark beside ours, on the same work (ROUNDS=n PUTS=n; CASES='rocksdb redis')
+crosscheck:
+	PEERS='$(sort $(PEER_PACKAGES) rocksdb-tools tkrzw-utils kyotocabinet-utils redis-tools)' ./deps.sh crosscheck
+	$(SUBMAKE) all
+	harness/crosscheck.sh $(BUILD) $(CASES)
+
 ## draw report/ again from the results of the last `make bench`
 plots: all
 	$(BUILD)/assay report $(BUILD)/results/*.json --out report
@@ -277,6 +283,6 @@ $(BUILD)/harness/counting.o: $(BUILD)/syscall-names.h
 clean:
 	rm -rf build build-*
 
-.PHONY: all bench peers plots planted crashtest planted-campaign tests deps test test-plain test-redis test-san fuzz fuzz-run plugin install uninstall help clean FORCE
+.PHONY: all bench peers crosscheck plots planted crashtest planted-campaign tests deps test test-plain test-redis test-san fuzz fuzz-run plugin install uninstall help clean FORCE
 .SECONDARY:
 -include $(shell find $(BUILD) -name '*.d' 2>/dev/null)
