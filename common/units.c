@@ -114,6 +114,11 @@ bool units_parse_ns(const char *text, uint64_t *out)
     return parse_whole(text, time_units, "250us, 10ms or 30s", out);
 }
 
+bool units_parse_rate(const char *text, double *out)
+{
+    return parse(text, count_units, "250, 1.5k or 1M", out);
+}
+
 bool units_parse_real(const char *text, double *out)
 {
     return parse(text, real_units, "0.95 or 95%", out);

@@ -17,6 +17,7 @@
 bool units_parse_count(const char *text, uint64_t *out);
 bool units_parse_bytes(const char *text, uint64_t *out);
 bool units_parse_ns(const char *text, uint64_t *out);
+bool units_parse_rate(const char *text, double *out); /* like a count, and need not be whole: "1.5k", "0.5" */
 bool units_parse_real(const char *text, double *out); /* finite, "0.95" or "95%" */
 
 /* Each writes into out (at least UNITS_TEXT_MAX bytes) and returns it. */

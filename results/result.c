@@ -229,7 +229,11 @@ json_t *result_read(const char *path, const char *kind)
     const char  *schema, *found;
 
     if (!root) {
-        if (error.line > 0)
+        struct stat status;
+
+        if (stat(path, &status) == 0 && S_ISDIR(status.st_mode))
+            fail_set("%s is a directory; name the results in it: %s/*.json", path, path);
+        else if (error.line > 0)
             fail_set("%s, line %d, column %d: %s; the file is cut or is no result", path, error.line, error.column,
                      error.text);
         else

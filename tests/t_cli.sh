@@ -157,6 +157,11 @@ refused an_empty_workload_file 2 /dev/null workloads --json /dev/null
 refused an_unknown_workload 2 '"nosuch"' workloads nosuch
 refused shares_that_do_not_sum_to_1 2 0.5 workloads ycsb-a --mix read=50%
 refused a_distribution_nearly_right 2 '"zipfian"' workloads ycsb-a --distribution zipfain
+if "$assay" workloads ycsb-a --arrival paced --rate-per-s 1.5k --json | grep -q '"rate_per_s": 1500'; then
+    ok a_rate_takes_units
+else
+    not_ok a_rate_takes_units "$("$assay" workloads ycsb-a --arrival paced --rate-per-s 1.5k 2>&1 | head -n 3)"
+fi
 refused a_paced_arrival_without_its_rate 2 rate_per_s workloads ycsb-a --arrival paced
 refused keys_too_short_for_their_number 2 key_bytes workloads ycsb-a --key-bytes 3
 

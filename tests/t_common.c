@@ -72,6 +72,11 @@ static void what_is_no_number_is_refused_with_its_text(void **state)
     }
     for (size_t i = 0; i < sizeof bad_times / sizeof *bad_times; i++)
         assert_false(units_parse_ns(bad_times[i], &value));
+    assert_true(units_parse_rate("1.5k", &real) && real == 1500);
+    assert_true(units_parse_rate("0.5", &real) && real == 0.5);
+    assert_true(units_parse_rate("2M", &real) && real == 2e6);
+    assert_false(units_parse_rate("95%", &real));
+    assert_false(units_parse_rate("-1", &real));
     assert_true(units_parse_real("95%", &real) && real > 0.9499 && real < 0.9501);
     assert_true(units_parse_real("0.5", &real) && real == 0.5);
     assert_false(units_parse_real("1e999", &real));

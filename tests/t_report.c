@@ -524,6 +524,8 @@ static void a_cut_or_foreign_file_is_named_with_its_line(void **state)
     fclose(file);
     assert_int_equal(REPORT(said, input), 1);
     assert_non_null(strstr(said, "input.json"));
+    assert_int_equal(REPORT(said, "tests/golden"), 1);
+    assert_non_null(strstr(said, "tests/golden/*.json"));
     assert_int_equal(REPORT(said, "/nonexistent.json"), 1);
     assert_non_null(strstr(said, "/nonexistent.json"));
     assert_int_not_equal(access(out, F_OK), 0);

@@ -38,6 +38,7 @@ enum field_type {
     FIELD_NS,      /* uint64_t, ns, or a text with its unit */
     FIELD_SECONDS, /* uint64_t ns, written in seconds, or a text with its unit */
     FIELD_REAL,    /* double */
+    FIELD_RATE,    /* double, count units */
     FIELD_BOOL,    /* bool */
     FIELD_WORD,    /* an enum */
     FIELD_ORDER,   /* bool with words of its own */
@@ -93,7 +94,7 @@ static const struct field fields[] = {
     {"batch_writes", FIELD_COUNT32, IN_WORKLOAD, AT(batch_writes), 1, 65536, NULL, "N", "writes in an atomic batch"},
     {"arrival", FIELD_WORD, IN_WORKLOAD, AT(arrival), 0, 0, arrival_words, "WORD",
      "unthrottled, paced, poisson, consistent or bursty"},
-    {"rate_per_s", FIELD_REAL, IN_WORKLOAD, AT(rate_per_s), 0, 1e9, NULL, "N",
+    {"rate_per_s", FIELD_RATE, IN_WORKLOAD, AT(rate_per_s), 0, 1e9, NULL, "N",
      "paced, poisson: operations a second, of all threads"},
     {"burst_probability", FIELD_REAL, IN_WORKLOAD, AT(burst_probability), 0, 1, NULL, "SHARE",
      "bursty: share of waits that are long"},
@@ -247,6 +248,9 @@ static bool set_field(const struct field *field, void *base, struct workload *wo
         read = parse_seconds(text, &whole);
         real = (double)whole / (double)NS_PER_S;
         break;
+    case FIELD_RATE:
+        read = units_parse_rate(text, &real);
+        break;
     case FIELD_REAL:
         read = units_parse_real(text, &real);
         break;
@@ -287,7 +291,7 @@ static bool set_field(const struct field *field, void *base, struct workload *wo
     }
     if (out_of_range(field, text, real))
         return false;
-    if (field->type == FIELD_REAL) {
+    if (field->type == FIELD_REAL || field->type == FIELD_RATE) {
         *(double *)out = real;
     } else if (field->type == FIELD_SIZE) {
         workload->value_bytes_min = workload->value_bytes_max = (uint32_t)whole;
@@ -787,6 +791,7 @@ static json_t *field_json(const struct field *field, const void *base)
         ns = *(const uint64_t *)at;
         return ns % NS_PER_S ? json_real((double)ns / (double)NS_PER_S) : json_integer((json_int_t)(ns / NS_PER_S));
     case FIELD_REAL:
+    case FIELD_RATE:
         return json_real(*(const double *)at);
     case FIELD_BOOL:
         return json_boolean(*(const bool *)at);
