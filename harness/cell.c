@@ -5,6 +5,7 @@
 #include <inttypes.h>
 #include <limits.h>
 #include <math.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -178,16 +179,27 @@ static json_t *hists_json(const struct crew *crew, bool response)
     return object;
 }
 
-/* Sum over threads of operations by stamped time: the rate of the engine alone, with all threads at it. */
+/* Sum over threads of operations by stamped time: the rate of the engine alone, with all threads at it.  Threads that have to
+ * share processors wait for them outside of the stamps too, so the sum alone would give each thread a processor of its own: no
+ * more is done than the processors can, at what the engine takes of them (at most the time in the stamps, and at most what the
+ * threads took in all). */
 static double engine_rate(const struct crew *crew)
 {
-    double rate = 0;
+    double    rate = 0, ops = 0, stamped_ns = 0, cpu_ns = 0;
+    cpu_set_t set;
+    int       processors = sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : 0;
 
     for (uint32_t i = 0; i < crew->count; i++) {
         const struct tally *tally = &crew->workers[i].tally;
+
         if (tally->stamped_ns)
             rate += (double)tally_ops(tally) * (double)NS_PER_S / (double)tally->stamped_ns;
+        ops += (double)tally_ops(tally);
+        stamped_ns += (double)tally->stamped_ns;
+        cpu_ns += (double)crew->workers[i].cpu_ns;
     }
+    if (processors > 0 && crew->count > (uint32_t)processors && stamped_ns > 0 && cpu_ns > 0)
+        rate = fmin(rate, processors * ops * (double)NS_PER_S / fmin(stamped_ns, cpu_ns));
     return rate;
 }
 
@@ -701,26 +713,32 @@ static bool run_all(struct run *run)
     return close_store(run);
 }
 
-/* The counting pass: load, then a stretch of the first phase between two marks. */
+/* The counting pass: load, then a stretch of each phase between two marks. */
 static bool run_counted(struct run *run)
 {
-    struct crew        *crew = &run->crew;
-    const struct phase *plan = &run->cell->workload->phases[0];
-    json_t             *phase;
-    struct counts       counts;
-    bool                good;
+    const struct workload *workload = run->cell->workload;
+    struct crew           *crew = &run->crew;
+    json_t                *phase;
+    struct counts          counts;
+    bool                   good = load(run);
 
-    crew->phase = 0;
-    if (!load(run) || !crew_run(crew, job_begin_phase))
-        return false;
     json_array_clear(run->phases); /* that load is not what was asked for */
-    set_limits(run, plan, 1, CELL_COUNTED_OPS_MAX);
-    crew->interval_ns = 0;
-    counting_begin(run->cell->counted);
-    good = pass(run, "meters", NULL, job_throughput, false, &phase);
-    counting_end(run->cell->counted, &counts);
-    counting_fill(phase, &counts);
-    publish(run);
+    for (size_t i = 0; i < workload->phase_count && good; i++) {
+        const struct phase *plan = &workload->phases[i];
+
+        crew->phase = i;
+        if (!crew_run(crew, job_begin_phase))
+            return false;
+        if (plan->compact_before && (run->cell->engine->can & KV_COMPACT) && kv_compact(crew->workers[0].session) != KV_OK)
+            return false;
+        set_limits(run, plan, 1, CELL_COUNTED_OPS_MAX);
+        crew->interval_ns = 0;
+        counting_begin(run->cell->counted);
+        good = pass(run, "meters", workload->phase_count > 1 ? plan->name : NULL, job_throughput, false, &phase);
+        counting_end(run->cell->counted, &counts);
+        counting_fill(phase, &counts);
+        publish(run);
+    }
     return good;
 }
 

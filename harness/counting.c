@@ -75,6 +75,7 @@ int counting_trace(void *arg)
 /* The counted process. */
 
 static struct alloc_counts at_begin;
+static uint64_t            calls_at_begin[COUNTING_CALLS_MAX];
 
 static const struct alloc_counts *allocations(void)
 {
@@ -89,7 +90,9 @@ void counting_begin(struct counting_page *page)
 
     if (now)
         at_begin = *now;
-    calls_counted = page && traced_stop_at(NULL, 0);
+    calls_counted = page && (calls_counted || traced_stop_at(NULL, 0)); /* filters stay, and a second one would stop twice */
+    for (int i = 0; calls_counted && i < COUNTING_CALLS_MAX; i++)
+        calls_at_begin[i] = page->calls[i];
     if (calls_counted)
         page->counting = 1;
 }
@@ -102,7 +105,7 @@ void counting_end(struct counting_page *page, struct counts *out)
     if (calls_counted)
         page->counting = 0;
     for (int i = 0; calls_counted && i < COUNTING_CALLS_MAX; i++)
-        out->calls[i] = page->calls[i];
+        out->calls[i] = page->calls[i] - calls_at_begin[i];
     if (!now)
         return;
     out->allocations = now->allocations - at_begin.allocations;

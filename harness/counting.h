@@ -35,7 +35,7 @@ struct counting_start {
 };
 int counting_trace(void *start);
 
-/* In the process that is counted.  page NULL: system calls are not counted. */
+/* In the process that is counted, once or more.  page NULL: system calls are not counted. */
 void counting_begin(struct counting_page *page);
 void counting_end(struct counting_page *page, struct counts *out);
 /* Adds syscalls, allocations and their shares per operation to a phase; null where they could not be counted. */

@@ -1,12 +1,15 @@
-/* meters.c -- counters of the process (getrusage, /proc/self/io), of the disk and of the machine. */
+/* meters.c -- counters of the process and what it started (getrusage, /proc/self/io), of the disk and of the machine. */
 #include "harness/meters.h"
 
+#include <dirent.h>
 #include <inttypes.h>
 #include <limits.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "common/clock.h"
@@ -19,28 +22,144 @@ static uint64_t timeval_ns(struct timeval t)
     return (uint64_t)t.tv_sec * NS_PER_S + (uint64_t)t.tv_usec * NS_PER_US;
 }
 
-static void read_io(struct meters *out)
+static void add(uint64_t *sum, uint64_t value)
 {
-    FILE    *stream = fopen("/proc/self/io", "re");
-    char     name[64];
+    *sum = *sum == KV_UNKNOWN ? value : *sum + value;
+}
+
+/* Of a process and the children that it has reaped. */
+static void add_io(struct meters *out, pid_t pid)
+{
+    char     path[64], name[64];
+    FILE    *stream;
     uint64_t value;
 
+    snprintf(path, sizeof path, "/proc/%d/io", (int)pid);
+    stream = fopen(path, "re");
     while (stream && fscanf(stream, "%63[^:]: %" SCNu64 " ", name, &value) == 2) {
         if (strcmp(name, "rchar") == 0)
-            out->rchar = value;
+            add(&out->rchar, value);
         else if (strcmp(name, "wchar") == 0)
-            out->wchar = value;
+            add(&out->wchar, value);
         else if (strcmp(name, "syscr") == 0)
-            out->syscr = value;
+            add(&out->syscr, value);
         else if (strcmp(name, "syscw") == 0)
-            out->syscw = value;
+            add(&out->syscw, value);
         else if (strcmp(name, "read_bytes") == 0)
-            out->read_bytes = value;
+            add(&out->read_bytes, value);
         else if (strcmp(name, "write_bytes") == 0)
-            out->write_bytes = value;
+            add(&out->write_bytes, value);
     }
     if (stream)
         fclose(stream);
+}
+
+/* Processes that this one started, and those that they started: an engine may be a server. */
+
+#define DESCENDANTS_MAX 64
+
+struct process {
+    pid_t    pid, parent;
+    uint64_t minor_faults, major_faults, user_ticks, system_ticks; /* its own and those of children that it reaped */
+};
+
+static bool read_process(pid_t pid, struct process *out)
+{
+    char          path[64], text[1024], *rest;
+    FILE         *stream;
+    size_t        size;
+    int           parent;
+    unsigned long minor_, minor_reaped, major_, major_reaped, user, system_, user_reaped, system_reaped;
+
+    snprintf(path, sizeof path, "/proc/%d/stat", (int)pid);
+    if (!(stream = fopen(path, "re")))
+        return false;
+    size = fread(text, 1, sizeof text - 1, stream);
+    fclose(stream);
+    text[size] = '\0';
+    rest = strrchr(text, ')'); /* behind the name, which may hold anything */
+    if (!rest || sscanf(rest + 1, " %*c %d %*d %*d %*d %*d %*u %lu %lu %lu %lu %lu %lu %lu %lu", &parent, &minor_, &minor_reaped,
+                        &major_, &major_reaped, &user, &system_, &user_reaped, &system_reaped) != 9)
+        return false;
+    *out = (struct process){pid, parent, minor_ + minor_reaped, major_ + major_reaped, user + user_reaped, system_ + system_reaped};
+    return true;
+}
+
+/* Whether this process has a child at all: a look at all processes costs a millisecond. */
+static bool has_children(void)
+{
+    siginfo_t info;
+
+    return waitid(P_ALL, 0, &info, WEXITED | WSTOPPED | WNOHANG | WNOWAIT) == 0;
+}
+
+static size_t descendants(struct process out[DESCENDANTS_MAX])
+{
+    static struct process all[4096];
+    size_t                all_count = 0, count = 0;
+    DIR                  *proc;
+    pid_t                 self = getpid();
+
+    if (!has_children() || !(proc = opendir("/proc")))
+        return 0;
+    for (struct dirent *entry; (entry = readdir(proc)) && all_count < sizeof all / sizeof *all;) {
+        pid_t pid = (pid_t)atoi(entry->d_name);
+
+        all_count += pid > 0 && read_process(pid, &all[all_count]);
+    }
+    closedir(proc);
+    for (size_t known = 0, i; known <= count && count < DESCENDANTS_MAX; known++) {
+        pid_t parent = known == 0 ? self : out[known - 1].pid;
+
+        for (i = 0; i < all_count && count < DESCENDANTS_MAX; i++)
+            if (all[i].parent == parent)
+                out[count++] = all[i];
+    }
+    return count;
+}
+
+/* The sum over a process's threads of a line of their status. */
+static void add_switches(struct meters *out, pid_t pid)
+{
+    char           path[320], line[128];
+    DIR           *tasks;
+    uint64_t       value;
+    struct dirent *entry;
+
+    snprintf(path, sizeof path, "/proc/%d/task", (int)pid);
+    tasks = opendir(path);
+    while (tasks && (entry = readdir(tasks))) {
+        FILE *stream;
+
+        snprintf(path, sizeof path, "/proc/%d/task/%s/status", (int)pid, entry->d_name);
+        stream = entry->d_name[0] == '.' ? NULL : fopen(path, "re");
+        while (stream && fgets(line, sizeof line, stream)) {
+            if (sscanf(line, "voluntary_ctxt_switches: %" SCNu64, &value) == 1)
+                add(&out->voluntary_switches, value);
+            else if (sscanf(line, "nonvoluntary_ctxt_switches: %" SCNu64, &value) == 1)
+                add(&out->involuntary_switches, value);
+        }
+        if (stream)
+            fclose(stream);
+    }
+    if (tasks)
+        closedir(tasks);
+}
+
+static void add_descendants(struct meters *out)
+{
+    struct process list[DESCENDANTS_MAX];
+    size_t         count = descendants(list);
+    uint64_t       tick_ns = NS_PER_S / (uint64_t)sysconf(_SC_CLK_TCK);
+
+    for (size_t i = 0; i < count; i++) {
+        add(&out->cpu_user_ns, list[i].user_ticks * tick_ns);
+        add(&out->cpu_system_ns, list[i].system_ticks * tick_ns);
+        add(&out->minor_faults, list[i].minor_faults);
+        add(&out->major_faults, list[i].major_faults);
+        add_switches(out, list[i].pid);
+        add_io(out, list[i].pid);
+    }
 }
 
 /* Documentation/admin-guide/iostats.rst: sectors read and written are fields 3 and 7, flushes (since Linux 5.5) 16. */
@@ -72,15 +191,18 @@ void meters_read(struct meters *out, const char *device)
 #define X(name, per_op) out->name = KV_UNKNOWN;
     METERS_LIST(X)
 #undef X
-    if (getrusage(RUSAGE_SELF, &usage) == 0) {
-        out->cpu_user_ns = timeval_ns(usage.ru_utime);
-        out->cpu_system_ns = timeval_ns(usage.ru_stime);
-        out->minor_faults = (uint64_t)usage.ru_minflt;
-        out->major_faults = (uint64_t)usage.ru_majflt;
-        out->voluntary_switches = (uint64_t)usage.ru_nvcsw;
-        out->involuntary_switches = (uint64_t)usage.ru_nivcsw;
+    for (int who = 0; who < 2; who++) {
+        if (getrusage(who ? RUSAGE_CHILDREN : RUSAGE_SELF, &usage) != 0)
+            continue;
+        add(&out->cpu_user_ns, timeval_ns(usage.ru_utime));
+        add(&out->cpu_system_ns, timeval_ns(usage.ru_stime));
+        add(&out->minor_faults, (uint64_t)usage.ru_minflt);
+        add(&out->major_faults, (uint64_t)usage.ru_majflt);
+        add(&out->voluntary_switches, (uint64_t)usage.ru_nvcsw);
+        add(&out->involuntary_switches, (uint64_t)usage.ru_nivcsw);
     }
-    read_io(out);
+    add_io(out, getpid());
+    add_descendants(out);
     if (device)
         read_device(out, device);
 }
@@ -90,7 +212,8 @@ struct meters meters_delta(const struct meters *begin, const struct meters *end)
     struct meters delta;
 
 #define X(name, per_op) \
-    delta.name = begin->name == KV_UNKNOWN || end->name == KV_UNKNOWN ? KV_UNKNOWN : end->name - begin->name;
+    delta.name = begin->name == KV_UNKNOWN || end->name == KV_UNKNOWN || end->name < begin->name ? KV_UNKNOWN \
+                                                                                                  : end->name - begin->name;
     METERS_LIST(X)
 #undef X
     return delta;
@@ -122,12 +245,14 @@ json_t *meters_per_op_json(const struct meters *delta, uint64_t ops)
     return object;
 }
 
-uint64_t meters_peak_memory_bytes(void)
+static uint64_t peak_of(pid_t pid)
 {
-    FILE    *stream = fopen("/proc/self/status", "re");
-    char     line[256];
+    char     path[64], line[256];
+    FILE    *stream;
     uint64_t kib, found = KV_UNKNOWN;
 
+    snprintf(path, sizeof path, "/proc/%d/status", (int)pid);
+    stream = fopen(path, "re");
     while (stream && fgets(line, sizeof line, stream)) {
         if (sscanf(line, "VmHWM: %" SCNu64, &kib) == 1)
             found = kib * 1024;
@@ -135,6 +260,20 @@ uint64_t meters_peak_memory_bytes(void)
     if (stream)
         fclose(stream);
     return found;
+}
+
+uint64_t meters_peak_memory_bytes(void)
+{
+    struct process list[DESCENDANTS_MAX];
+    size_t         count = descendants(list);
+    uint64_t       sum = peak_of(getpid());
+
+    for (size_t i = 0; i < count && sum != KV_UNKNOWN; i++) {
+        uint64_t peak = peak_of(list[i].pid);
+
+        sum += peak == KV_UNKNOWN ? 0 : peak;
+    }
+    return sum;
 }
 
 /* The machine. */

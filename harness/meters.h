@@ -1,8 +1,9 @@
 /*
  * meters.h -- what the process and the machine used between two readings.
  *
- * Counters of the whole process, so background threads are in.  Whatever the system does not tell is KV_UNKNOWN and
- * becomes null.  A reading costs some 30 us: take it outside of timed stretches.  Any thread.
+ * Counters of the whole process and of those that it started, so background threads are in, and an engine that is a server.
+ * Whatever the system does not tell is KV_UNKNOWN and becomes null.  A reading costs some 30 us, and 1 ms where there are other
+ * processes: take it outside of timed stretches.  One thread at a time.
  */
 #ifndef ASSAY_HARNESS_METERS_H
 #define ASSAY_HARNESS_METERS_H
@@ -56,7 +57,7 @@ void machine_read(struct machine *out);
 /* The object "contamination".  Read the end after the cell was reaped, so that its processor time counts as our own. */
 json_t *machine_json(const struct machine *begin, const struct machine *end, uint64_t gap_max_ns);
 
-/* Peak resident memory of this process, KV_UNKNOWN when /proc does not tell. */
+/* Peak resident memory of this process and those that it started, pages that they share counted for each, KV_UNKNOWN when /proc does not tell. */
 uint64_t meters_peak_memory_bytes(void);
 
 #endif

@@ -659,12 +659,15 @@ static void *worker_main(void *arg)
 {
     struct worker *worker = arg;
     struct crew   *crew = worker->crew;
+    uint64_t       cpu_ns;
 
     for (;;) {
         pthread_barrier_wait(&crew->begin);
         if (crew->leaving)
             return NULL;
+        cpu_ns = clock_read_ns(CLOCK_THREAD_CPUTIME_ID);
         crew->job(worker);
+        worker->cpu_ns = clock_read_ns(CLOCK_THREAD_CPUTIME_ID) - cpu_ns;
         pthread_barrier_wait(&crew->end);
     }
 }

@@ -82,6 +82,7 @@ struct worker {
     uint64_t           inserted;    /* keys of the stream's own, over the life of the cell */
     uint64_t           done[WORKLOAD_PHASES_MAX]; /* operations of each phase's stream that were executed */
     uint64_t           backlog_max, backlog_sum, lateness_max_ns, lateness_end_ns, paced_ops;
+    uint64_t           cpu_ns;      /* that the present job took of processors */
     kv_status          status;      /* the first failure that ended a job */
     char               why[FAIL_BYTES_MAX];
     pthread_t          thread;

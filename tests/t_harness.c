@@ -275,6 +275,62 @@ static void system_calls_and_allocations_are_counted_by_operation(void **state)
     json_decref(json);
 }
 
+static void every_phase_of_a_workload_is_counted(void **state)
+{
+    json_t     *json, *phase;
+    const char *parts[4] = {NULL};
+    size_t      i, found = 0;
+
+    (void)state;
+    assert_int_equal(bench("--engine bitcask --workload grid-uniform --records 500 --ops 500"), 0);
+    json = result();
+    json_array_foreach(json_object_get(cell_of(json, "bitcask", 0), "phases"), i, phase) {
+        if (strcmp(text_of(phase, "name"), "meters") == 0 && found < 4) {
+            parts[found++] = text_of(phase, "part");
+            assert_int_equal(count_of(phase, "ops"), 500);
+        }
+    }
+    assert_int_equal(found, 2);
+    assert_string_equal(parts[0], "write");
+    assert_string_equal(parts[1], "read");
+    json_decref(json);
+    assert_valid();
+}
+
+static void threads_that_share_processors_are_not_counted_as_if_each_had_one(void **state)
+{
+    json_t *json, *run;
+    double  rate, alone;
+
+    (void)state;
+    if (sysconf(_SC_NPROCESSORS_ONLN) > 8)
+        skip();
+    assert_int_equal(bench("--engine memory --workload ycsb-c --records 10k --ops 400k --threads 32 --no-meters"), 0);
+    json = result();
+    run = phase_of(cell_of(json, "memory", 0), "run");
+    rate = json_number_value(json_object_get(run, "ops_per_s_engine"));
+    alone = 1e9 / json_number_value(json_object_get(run, "engine_ns_per_op"));
+    assert_true(rate > 0 && rate < 31 * alone);
+    json_decref(json);
+}
+
+/* The process that has the store is not ours. */
+static void what_a_server_used_is_metered(void **state)
+{
+    json_t *json, *run;
+    char    served[PATH_MAX];
+
+    (void)state;
+    snprintf(served, sizeof served, "%.*s/served.so", (int)(strrchr(faulty, '/') - faulty), faulty);
+    assert_int_equal(bench("--engine %s --set served.behind=skeleton --workload fill --records 10 --ops 2000 --value-bytes 1000 "
+                           "--no-meters", served), 0);
+    json = result();
+    run = phase_of(cell_of(json, "served", 0), "run");
+    /* Once into the socket, by us, and once into the log, by the server. */
+    assert_true(json_number_value(json_object_get(json_object_get(run, "per_op"), "wchar")) > 1900);
+    json_decref(json);
+}
+
 static void what_a_store_wrote_is_metered(void **state)
 {
     json_t *json, *cell, *meters;
@@ -769,6 +825,9 @@ int main(void)
         cmocka_unit_test(the_same_engine_twice_is_compared_with_itself),
         cmocka_unit_test(options_go_to_the_engine_that_they_name),
         cmocka_unit_test(system_calls_and_allocations_are_counted_by_operation),
+        cmocka_unit_test(every_phase_of_a_workload_is_counted),
+        cmocka_unit_test(threads_that_share_processors_are_not_counted_as_if_each_had_one),
+        cmocka_unit_test(what_a_server_used_is_metered),
         cmocka_unit_test(what_a_store_wrote_is_metered),
         cmocka_unit_test(a_correct_engine_raises_no_alarm),
         cmocka_unit_test(the_value_of_another_key_fails_the_run),
