@@ -131,6 +131,23 @@ static void an_engine_whose_process_is_another_keeps_its_tier(void **state)
     expect("in-a-child", "commit", 1, "");
 }
 
+static void a_server_that_lies_is_told(void **state)
+{
+    char    line[2 * PATH_MAX];
+    json_t *json;
+    int     code;
+
+    (void)state;
+    for (int lie = 0; lie < 2; lie++) {
+        snprintf(line, sizeof line, "--engine '%.*s/served.so' --set served.lie=%s --durability commit --force",
+                 (int)(strrchr(liar, '/') - liar), liar, lie ? "true" : "false");
+        json = bench_in(work, line, &code);
+        assert_int_equal(code, lie);
+        assert_true(json_is_false(json_object_get(check_of(json), "ok")) == lie);
+        json_decref(json);
+    }
+}
+
 static void an_engine_that_does_not_sync_is_told(void **state)
 {
     (void)state;
@@ -309,6 +326,7 @@ int main(void)
         cmocka_unit_test(an_engine_that_syncs_keeps_its_tier),
         cmocka_unit_test(an_engine_that_writes_through_keeps_its_tier),
         cmocka_unit_test(an_engine_whose_process_is_another_keeps_its_tier),
+        cmocka_unit_test(a_server_that_lies_is_told),
         cmocka_unit_test(an_engine_that_does_not_sync_is_told),
         cmocka_unit_test(an_engine_that_syncs_another_file_is_told),
         cmocka_unit_test(an_engine_that_syncs_before_it_writes_is_told),
