@@ -22,7 +22,8 @@
 #include "engines/lsm/store.h"
 
 #define RETRY_NS       (100 * NS_PER_MS)
-#define RATE_STEP      (UINT64_C(1) << 20)
+#define RATE_STEP      (UINT64_C(64) << 10)
+#define RATE_NAP_NS    (10 * NS_PER_MS) /* how late a compaction that waits for its rate sees that it should stop */
 #define DELAY_FIRST_NS 8000u    /* a KiB, when writers are held up first: 128 MB/s */
 #define DELAY_LAST_NS  500000u  /* a KiB: 2 MB/s */
 
@@ -309,16 +310,18 @@ static kv_status finish_table(struct lsm *store, struct table_writer *writer, ui
     return KV_OK;
 }
 
-/* Holds the compaction to its rate. */
-static void pace(struct lsm *store, uint64_t started_ns, uint64_t bytes)
-{
-    if (store->options.rate && bytes)
-        clock_sleep_until_ns(started_ns + bytes * NS_PER_S / store->options.rate);
-}
-
 static bool stops(struct lsm *store, bool manual)
 {
     return tree_failed(store) || (!manual && __atomic_load_n(&store->background.compactor_stops, __ATOMIC_RELAXED));
+}
+
+/* Holds the compaction to its rate. */
+static void pace(struct lsm *store, bool manual, uint64_t started_ns, uint64_t bytes)
+{
+    uint64_t until_ns = store->options.rate ? started_ns + (uint64_t)((double)bytes / (double)store->options.rate * NS_PER_S) : 0;
+
+    for (uint64_t now_ns; (now_ns = clock_now_ns()) < until_ns && !stops(store, manual);)
+        clock_sleep_until_ns(until_ns - now_ns < RATE_NAP_NS ? until_ns : now_ns + RATE_NAP_NS);
 }
 
 static kv_status merge(struct lsm *store, struct epoch_slot *slot, const struct version *version, const struct job *job, bool manual,
@@ -357,7 +360,7 @@ static kv_status merge(struct lsm *store, struct epoch_slot *slot, const struct 
                 status = table_writer_add(writer, entry);
             if (status == KV_OK && writer && done + table_writer_bytes(writer) >= paced + RATE_STEP) {
                 paced = done + table_writer_bytes(writer);
-                pace(store, started_ns, paced);
+                pace(store, manual, started_ns, paced);
                 if (stops(store, manual))
                     status = KV_BUSY; /* the store closes: what was written so far is dropped */
             }
