@@ -4,10 +4,14 @@
  *
  * Files       STORE, LOCK (base/storedir.h); db/, WiredTiger's home, with the one table:main, keys and values as they are
  *             (format u).  A new home is made as db.new, closed and renamed, so a crash never leaves half of one.
- * Sessions    A WT_SESSION and a cursor each.  A get is a search of its own; the value is lent from WiredTiger's page, which
- *             the cursor keeps until it is reset.  put and del commit by themselves.  Batches, modifies, scans and snapshots
- *             are transactions at snapshot isolation.  WT_ROLLBACK (somebody else wrote the key) is tried again in here until it
+ * Sessions    A WT_SESSION and a cursor each, at snapshot isolation.  A get is a search of its own; the value is lent from
+ *             WiredTiger's page, which the cursor keeps until it is reset.  put and del commit by themselves; batches, modifies,
+ *             scans and snapshots are transactions.  WT_ROLLBACK (somebody else wrote the key) is tried again in here until it
  *             goes through: the first writer of a key wins, so of those that meet one always does.
+ *             At this version's default, read-committed, writers of one key are not held apart: what is seen is the order of the
+ *             updates in memory, what recovery makes of it the order of the commits in the log, and a value that was seen to be
+ *             overwritten or deleted comes back after kill -9.  Later versions have snapshot as their default (WT-6710), and "all
+ *             updates must be done using snapshot isolation" (explain_isolation, 10.0).
  * Durability  The log, as its page "Commit-level durability" (tune_durability) describes it:
  *             none     transaction_sync=(enabled=false): "log records may be buffered in memory".  The log is in the order of
  *                      commits, and recovery (checkpoint, then log up to its first bad record) gives a prefix of it.
@@ -504,7 +508,7 @@ static kv_status wt_session_open(struct kv_store *base, struct kv_session **out)
     if (!session)
         return kv_fail(KV_NO_MEMORY, "no memory for a session");
     session->seed = (unsigned)(uintptr_t)session;
-    if ((error = store->connection->open_session(store->connection, NULL, NULL, &session->session)) != 0) {
+    if ((error = store->connection->open_session(store->connection, NULL, "isolation=snapshot", &session->session)) != 0) {
         free(session);
         return fail_with(store, error, "open a session of");
     }
