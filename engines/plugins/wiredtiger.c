@@ -34,6 +34,10 @@
  *                      with a hole); of posix-minimal 5 of 256, 3 of 225 and 1 of 212 (refused; log files whose
  *                      names were lost too).  drop-unsynced, which loses all that is not synced alike, found none.  commit held
  *                      there: 636 states of ext4, 750 of posix-minimal.
+ * Recovery    One that is killed may leave log files cut to their headers, at which the next one gives up (WT_TRY_SALVAGE).  They
+ *             are lengthened before it, by an empty record (see mend_logs).
+ *             A record that was under way when the power failed may need salvage when its end survives without its beginning
+ *             (WT-4240); seen in no run.
  * Defaults    WiredTiger's own (wiredtiger_open, WT_SESSION.create), except: cache_size is the cache that every engine gets;
  *             a checkpoint every 60 s or 2 GB of writes, as MongoDB sets it, instead of never; log files grow by 1 MB instead
  *             of being reserved whole, with two more in advance: 300 MB less on disk, at the same speed (5,000 synced commits
@@ -71,6 +75,7 @@
 #define SESSIONS_MAX  1024
 #define RESERVE_BYTES (UINT64_C(12) << 20) /* for the metadata, the next log files and recovery */
 #define CONFIG_BYTES  2048
+#define LOG_RECORD_BYTES 128 /* the least, and the size of a log file's header */
 
 enum {
     COMPRESSOR, LEAF_PAGE, INTERNAL_PAGE, MEMORY_PAGE, PREFIX_COMPRESSION, CHECKPOINT_BYTES, CHECKPOINT_PERIOD, LOG_FILE, LOG_EXTEND,
@@ -761,6 +766,35 @@ static kv_status create_home(struct wt_store *store, const struct kv_config *con
     return file_sync_dir(store->dir.path);
 }
 
+/*
+ * A recovery cuts the empty log files of recoveries that were killed before it behind their headers, of 128 bytes; when it is
+ * killed too, the next one reads the record behind the header and calls its absence corruption.  A zero in its place is what such
+ * a file had before, and means that there is none.
+ */
+static kv_status mend_logs(const struct wt_store *store)
+{
+    static const char log_name[] = "WiredTigerLog.";
+    DIR              *dir = opendir(store->home);
+    struct dirent    *entry;
+    kv_status         status = KV_OK;
+
+    if (!dir)
+        return kv_fail_errno("list %s", store->home);
+    while (status == KV_OK && (entry = readdir(dir)) != NULL) {
+        char        path[PATH_MAX];
+        struct stat about;
+
+        if (strncmp(entry->d_name, log_name, sizeof log_name - 1) != 0 || fstatat(dirfd(dir), entry->d_name, &about, 0) != 0 ||
+            about.st_size != LOG_RECORD_BYTES)
+            continue;
+        snprintf(path, sizeof path, "%s/%s", store->home, entry->d_name);
+        if (truncate(path, 2 * LOG_RECORD_BYTES) != 0)
+            status = kv_fail_errno("lengthen %s", path);
+    }
+    closedir(dir);
+    return status;
+}
+
 static kv_status open_home(struct wt_store *store, const struct kv_config *config)
 {
     WT_SESSION **sessions[] = {&store->checkpoint_session, &store->stats_session};
@@ -768,6 +802,7 @@ static kv_status open_home(struct wt_store *store, const struct kv_config *confi
 
     if (access(store->home, F_OK) != 0)
         TRY(create_home(store, config));
+    TRY(mend_logs(store));
     if ((error = wiredtiger_open(store->home, &store->events, store->config, &store->connection)) != 0) {
         store->connection = NULL;
         return fail_open(store, error, "open");
