@@ -121,6 +121,10 @@ bench: deps
 	$(SUBMAKE) all
 	harness/suite.sh $(BUILD) report
 
+## crash and measure all engines, those of others too, and draw report-peers/ (an hour or so; CRASH_SECONDS=n; goes on where it was left)
+bench-peers: peers
+	harness/suite.sh -p $(BUILD) report-peers
+
 ## install the libraries of the peers (RocksDB, LMDB, SQLite, Redis ...) and build their plug-ins; one without its library is left out
 peers:
 	PEERS='$(sort $(PEER_PACKAGES))' ./deps.sh peers
@@ -283,6 +287,6 @@ $(BUILD)/harness/counting.o: $(BUILD)/syscall-names.h
 clean:
 	rm -rf build build-*
 
-.PHONY: all bench peers crosscheck plots planted crashtest planted-campaign tests deps test test-plain test-redis test-san fuzz fuzz-run plugin install uninstall help clean FORCE
+.PHONY: all bench bench-peers peers crosscheck plots planted crashtest planted-campaign tests deps test test-plain test-redis test-san fuzz fuzz-run plugin install uninstall help clean FORCE
 .SECONDARY:
 -include $(shell find $(BUILD) -name '*.d' 2>/dev/null)
