@@ -125,6 +125,10 @@ bench: deps
 bench-peers: peers
 	harness/suite.sh -p $(BUILD) report-peers
 
+## write the table of engines in README.md anew
+engines-table: all
+	engines/table.sh -w $(BUILD)
+
 ## install the libraries of the peers (RocksDB, LMDB, SQLite, Redis ...) and build their plug-ins; one without its library is left out
 peers:
 	PEERS='$(sort $(PEER_PACKAGES))' ./deps.sh peers
@@ -287,6 +291,6 @@ $(BUILD)/harness/counting.o: $(BUILD)/syscall-names.h
 clean:
 	rm -rf build build-*
 
-.PHONY: all bench bench-peers peers crosscheck plots planted crashtest planted-campaign tests deps test test-plain test-redis test-san fuzz fuzz-run plugin install uninstall help clean FORCE
+.PHONY: all bench bench-peers engines-table peers crosscheck plots planted crashtest planted-campaign tests deps test test-plain test-redis test-san fuzz fuzz-run plugin install uninstall help clean FORCE
 .SECONDARY:
 -include $(shell find $(BUILD) -name '*.d' 2>/dev/null)
