@@ -254,7 +254,7 @@ if [ "$(id -u)" = 0 ] && mkdir "$work/full.mount" && mount -t tmpfs -o size=256k
         head -c 2000000 /dev/urandom >"$work/big"
         "$assay" put --engine "$a" --dir "$work/full.mount/$a" key <"$work/big" 2>"$work/err" >"$work/out"
         code=$?
-        if [ $code = 1 ] && [ "$(wc -l <"$work/err")" = 1 ] && grep -qi 'no space' "$work/err"; then
+        if [ $code = 1 ] && [ "$(wc -l <"$work/err")" = 1 ] && grep -qi 'no space\|is full' "$work/err"; then
             ok "a_full_disk_is_one_line: $a"
         else
             not_ok "a_full_disk_is_one_line: $a" "exit $code" "$(head -n 3 "$work/err")"

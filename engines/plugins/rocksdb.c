@@ -28,7 +28,8 @@
  * Figures     debt_bytes: estimate-pending-compaction-bytes and immutable memtables.  stalls, stall_ns: writes that were slowed down or
  *             stopped, from the texts cfstats and dbstats.  disk_bytes, memory_bytes; rotations: changes of the set of memtables
  *             and tables; running_flushes, running_compactions.  Counts of keys are estimates in RocksDB and therefore left out.
- * Full disk   The store takes no more writes until it is opened again, which needs room for what recovery flushes.
+ * Full disk   Writes are KV_NO_SPACE before the WAL meets the end of the disk.  Where a flush or others meet it first, the store takes no
+ *             more writes until it is opened again, which needs room for what recovery flushes.
  * Limits      modify is the wrapper's: atomic against other modifies, not against puts (that takes TransactionDB, another engine).
  * Not done    Column families, merge operators, transactions, secondary instances.
  */
@@ -40,10 +41,12 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include <rocksdb/c.h>
 
+#include "common/clock.h"
 #include "engines/base/snapshot.h"
 #include "engines/base/storedir.h"
 #include "engines/engine.h"
@@ -51,6 +54,9 @@
 
 #define FORMAT       1
 #define MANY_AT_ONCE 256
+#define RECORD_BYTES_MAX   64 /* beside key and value, in the WAL */
+#define ROOM_BYTES         (UINT64_C(4) << 20)
+#define BACKGROUND_WAIT_NS (5 * NS_PER_S)
 
 enum {
     OPTION_BLOCK_CACHE,
@@ -136,6 +142,9 @@ struct rocks {
     rocksdb_column_family_handle_t  *family; /* "default", which the batched MultiGet wants by name */
     rocksdb_readoptions_t           *read, *scan;
     rocksdb_writeoptions_t          *write;
+    pthread_mutex_t                  room_lock;
+    int64_t                          credit;         /* atomic: bytes that may be written before the disk is asked again */
+    uint64_t                         buffers_bytes;  /* that may be written out at any moment */
     pthread_mutex_t                  failure_lock;
     kv_status                        failed; /* atomic; KV_OK until then */
     char                             failure[FAIL_BYTES_MAX];
@@ -187,6 +196,50 @@ static kv_status check_writable(struct rocks *store)
     return KV_OK;
 }
 
+static uint64_t property(const struct rocks *store, const char *name)
+{
+    uint64_t value = 0;
+
+    return rocksdb_property_int(store->db, name, &value) == 0 ? value : 0;
+}
+
+/*
+ * A WAL that could not be written must not happen: a build with assertions dies of the next call to it, and that is the one that
+ * closes it.  So where the disk could be full soon, one write at a time looks first, while nothing is being written in the
+ * background.
+ */
+static kv_status admit_slowly(struct rocks *store, uint64_t bytes)
+{
+    uint64_t       until_ns = clock_now_ns() + BACKGROUND_WAIT_NS, free_bytes, busy;
+    struct statvfs disk;
+
+    do {
+        if (statvfs(store->path, &disk) != 0)
+            return kv_fail_errno("statvfs %s", store->path);
+        free_bytes = (uint64_t)disk.f_bavail * disk.f_frsize;
+        if (free_bytes > 2 * store->buffers_bytes + ROOM_BYTES + 2 * bytes) {
+            __atomic_store_n(&store->credit, (int64_t)((free_bytes - 2 * store->buffers_bytes - ROOM_BYTES - 2 * bytes) / 2), __ATOMIC_RELAXED);
+            return KV_OK;
+        }
+        busy = property(store, "rocksdb.num-running-flushes") + property(store, "rocksdb.num-running-compactions");
+    } while (busy && clock_now_ns() < until_ns && usleep(1000) == 0);
+    if (free_bytes >= 2 * bytes + ROOM_BYTES)
+        return KV_OK;
+    return kv_fail(KV_NO_SPACE, "%s: no space left for the write-ahead log", store->path);
+}
+
+static kv_status admit(struct rocks *store, uint64_t bytes)
+{
+    kv_status status = KV_OK;
+
+    if (__builtin_expect(__atomic_sub_fetch(&store->credit, (int64_t)bytes + RECORD_BYTES_MAX, __ATOMIC_RELAXED) >= 0, 1))
+        return KV_OK;
+    pthread_mutex_lock(&store->room_lock);
+    status = admit_slowly(store, bytes);
+    pthread_mutex_unlock(&store->room_lock);
+    return status;
+}
+
 /* Opening. */
 
 static kv_status sync_wal(struct rocks *store)
@@ -224,6 +277,7 @@ static kv_status rocks_close(struct kv_store *base)
     if (store->cache)
         rocksdb_cache_destroy(store->cache);
     storedir_close(&store->dir);
+    pthread_mutex_destroy(&store->room_lock);
     pthread_mutex_destroy(&store->failure_lock);
     free(store->path);
     free(store);
@@ -260,6 +314,7 @@ static void set_options(struct rocks *store, const struct kv_config *config)
     if (!jobs)
         jobs = processors > 2 ? (uint64_t)processors : 2;
     rocksdb_options_set_write_buffer_size(set, write_buffer);
+    store->buffers_bytes = write_buffer * option[OPTION_WRITE_BUFFERS].u64;
     rocksdb_options_set_max_write_buffer_number(set, (int)option[OPTION_WRITE_BUFFERS].u64);
     rocksdb_options_set_compression(set, compression_values[option[OPTION_COMPRESSION].u64]);
     rocksdb_options_set_bottommost_compression(set, compression_values[option[OPTION_BOTTOMMOST_COMPRESSION].u64]);
@@ -326,6 +381,7 @@ static kv_status rocks_open(const struct kv_config *config, struct kv_store **ou
 
     if (!store)
         return kv_fail(KV_NO_MEMORY, "no memory for a store");
+    pthread_mutex_init(&store->room_lock, NULL);
     pthread_mutex_init(&store->failure_lock, NULL);
     store->dir.lock = FILE_CLOSED;
     status = storedir_open(&store->dir, config->dir, &kind);
@@ -368,6 +424,7 @@ static kv_status rocks_put(struct kv_session *session, slice key, slice value)
     char         *error = NULL;
 
     TRY(check_writable(store));
+    TRY(admit(store, key.size + value.size));
     rocksdb_put(store->db, store->write, key.data, key.size, value.size ? value.data : "", value.size, &error);
     return told_of_write(store, error);
 }
@@ -378,6 +435,7 @@ static kv_status rocks_del(struct kv_session *session, slice key)
     char         *error = NULL;
 
     TRY(check_writable(store));
+    TRY(admit(store, key.size));
     rocksdb_delete(store->db, store->write, key.data, key.size, &error);
     return told_of_write(store, error);
 }
@@ -387,8 +445,12 @@ static kv_status rocks_write(struct kv_session *session, const struct kv_write *
     struct rocks         *store = store_of(session);
     rocksdb_writebatch_t *batch;
     char                 *error = NULL;
+    uint64_t              bytes = 0;
 
     TRY(check_writable(store));
+    for (size_t i = 0; i < count; i++)
+        bytes += writes[i].key.size + RECORD_BYTES_MAX + (writes[i].kind == KV_PUT ? writes[i].value.size : 0);
+    TRY(admit(store, bytes));
     batch = rocksdb_writebatch_create();
     for (size_t i = 0; i < count; i++) {
         slice key = writes[i].key, value = writes[i].value;
@@ -537,13 +599,6 @@ static kv_status rocks_compact(struct kv_session *session)
     if (after != before)
         return kv_fail(KV_IO, "rocksdb in %s: a compaction failed; its LOG says why", store->path);
     return KV_OK;
-}
-
-static uint64_t property(const struct rocks *store, const char *name)
-{
-    uint64_t value = 0;
-
-    return rocksdb_property_int(store->db, name, &value) == 0 ? value : 0;
 }
 
 /* "Stalls(count): 0 level0_slowdown, 0 level0_slowdown_with_compaction, ... " */
