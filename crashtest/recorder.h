@@ -32,7 +32,7 @@ enum recorder_act {
     RECORDER_KILL_BEFORE, /* SIGKILL, to all processes of the life, instead of call `at` */
     RECORDER_KILL_AFTER,  /* SIGKILL when the call has been done, before it returns */
     RECORDER_KILL_INSIDE, /* a write does a part of its bytes, chosen by seed, then SIGKILL (old bytes change by whole pages, as the
-                           * kernel does it); other calls: before or after */
+                           * kernel does it); of the first write from that call on */
     RECORDER_FAIL,        /* the call fails with error_number, nothing done */
     RECORDER_FAIL_FROM,   /* that call and all later ones */
     RECORDER_SHORT        /* a write does a part of its bytes and says so; other calls: as usual */

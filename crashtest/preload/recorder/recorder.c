@@ -59,11 +59,13 @@ static enum order next_order(unsigned flags, bool is_write)
 {
     struct trace *trace = record_trace();
     uint64_t      number;
-    struct rng    rng;
 
     number = __atomic_add_fetch(&trace->calls, 1, __ATOMIC_RELAXED);
     if (flags & TRACE_TRAPPED)
         trace->trapped++;
+    /* There is no inside of a rename: the first write from that call on is the one. */
+    if (shared->plan.act == RECORDER_KILL_INSIDE)
+        return number >= shared->plan.at && is_write ? ORDER_CUT_AND_DIE : ORDER_DO;
     if (number != shared->plan.at && !(shared->plan.act == RECORDER_FAIL_FROM && number > shared->plan.at))
         return ORDER_DO;
     switch (shared->plan.act) {
@@ -74,14 +76,7 @@ static enum order next_order(unsigned flags, bool is_write)
         process_kill();
     case RECORDER_KILL_AFTER:
         return ORDER_DO_AND_DIE;
-    case RECORDER_KILL_INSIDE:
-        if (is_write)
-            return ORDER_CUT_AND_DIE;
-        rng = plan_rng();
-        if (rng_u64(&rng) & 1)
-            return ORDER_DO_AND_DIE;
-        trace->killed = 1;
-        process_kill();
+    case RECORDER_KILL_INSIDE: /* above */
     case RECORDER_FAIL:
     case RECORDER_FAIL_FROM:
         trace->failed++;
