@@ -33,7 +33,8 @@
  *             away (KV_CORRUPT, no offset is told).  A flipped byte within a value is handed up, and only values that carry a
  *             checksum of their own, as the harness's do, tell.
  * Limits      Values up to the contract's 256 MiB.  While one reader goes on and on the log cannot begin again, and grows.
- * compact     VACUUM, then a checkpoint that cuts the log (SQLITE_CHECKPOINT_TRUNCATE).  It needs twice the space meanwhile.
+ * compact     VACUUM, then a checkpoint that cuts the log (SQLITE_CHECKPOINT_TRUNCATE) if readers leave it within a second.
+ *             It needs twice the space meanwhile.
  * Defaults    SQLite's own (page_size 4096, no mmap, checkpoint at 1000 pages), but for the cache; and SQLITE_CONFIG_MEMSTATUS is
  *             off, as sqlite.org/compile.html recommends.
  * Figures     disk_bytes, debt_bytes (always 0: checkpoints are on the caller's path), wal_bytes.
@@ -560,6 +561,23 @@ static kv_status sync_store(void *arg)
     return sync_through(store, store->keeper);
 }
 
+/* A log that readers never leave cannot be cut; it is not worth a minute of waiting writers, because it is written anew from its
+ * start as soon as they do. */
+static int wait_a_second(void *unused, int turn)
+{
+    return turn < 1000 ? wait_when_busy(unused, turn) : 0;
+}
+
+static kv_status cut_log(struct sqlite_store *store, sqlite3 *db)
+{
+    int code;
+
+    sqlite3_busy_handler(db, wait_a_second, NULL);
+    code = sqlite3_wal_checkpoint_v2(db, "main", SQLITE_CHECKPOINT_TRUNCATE, NULL, NULL);
+    sqlite3_busy_handler(db, wait_when_busy, NULL);
+    return code == SQLITE_BUSY ? KV_OK : translate(store, db, code, "checkpoint");
+}
+
 static kv_status sqlite_compact(struct kv_session *base)
 {
     struct sqlite_session *session = session_of(base);
@@ -569,8 +587,7 @@ static kv_status sqlite_compact(struct kv_session *base)
     TRY(begin_write(session));
     status = run(store, session->db, "VACUUM");
     if (status == KV_OK)
-        status = translate(store, session->db,
-                           sqlite3_wal_checkpoint_v2(session->db, "main", SQLITE_CHECKPOINT_TRUNCATE, NULL, NULL), "checkpoint");
+        status = cut_log(store, session->db);
     status = note_failure(store, status);
     pthread_mutex_unlock(&store->write_lock);
     return status;
