@@ -13,7 +13,7 @@
  *   tree_lock       one change of version and manifest at a time
  *   view_lock       one change of the view at a time
  *   background.lock what the threads have to do
- *   sessions_lock, failure_lock
+ *   sessions_lock, failure_lock; the rings of the cache; of a table's descriptor its own, then that of all (files.h)
  */
 #ifndef ASSAY_ENGINES_LSM_STORE_H
 #define ASSAY_ENGINES_LSM_STORE_H
