@@ -22,6 +22,9 @@ static void become_traced(const struct traced *traced)
     if (traced->preload)
         setenv("LD_PRELOAD", traced->preload, 1);
     putenv(strdup(traced->variable));
+#ifdef __SANITIZE_ADDRESS__
+    setenv("LSAN_OPTIONS", "detect_leaks=0", 1); /* it traces its own process, which cannot be traced twice, and waits for ever */
+#endif
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     ptrace(PTRACE_TRACEME, 0, NULL, NULL);
     raise(SIGSTOP); /* until the tracer has set its options */
