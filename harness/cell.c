@@ -179,28 +179,29 @@ static json_t *hists_json(const struct crew *crew, bool response)
     return object;
 }
 
-/* Sum over threads of operations by stamped time: the rate of the engine alone, with all threads at it.  Threads that have to
- * share processors wait for them outside of the stamps too, so the sum alone would give each thread a processor of its own: no
- * more is done than the processors can, at what the engine takes of them (at most the time in the stamps, and at most what the
- * threads took in all). */
+double cell_rate(double sum, double ops, double stamped_ns, double cpu_ns, uint32_t threads, int processors)
+{
+    if (processors <= 0 || threads <= (uint32_t)processors || stamped_ns <= 0 || cpu_ns <= 0)
+        return sum;
+    return fmin(sum, processors * ops * (double)NS_PER_S / fmin(stamped_ns, cpu_ns));
+}
+
+/* Sum over threads of operations by stamped time: the rate of the engine alone, with all threads at it. */
 static double engine_rate(const struct crew *crew)
 {
-    double    rate = 0, ops = 0, stamped_ns = 0, cpu_ns = 0;
+    double    sum = 0, ops = 0, stamped_ns = 0, cpu_ns = 0;
     cpu_set_t set;
-    int       processors = sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : 0;
 
     for (uint32_t i = 0; i < crew->count; i++) {
         const struct tally *tally = &crew->workers[i].tally;
 
         if (tally->stamped_ns)
-            rate += (double)tally_ops(tally) * (double)NS_PER_S / (double)tally->stamped_ns;
+            sum += (double)tally_ops(tally) * (double)NS_PER_S / (double)tally->stamped_ns;
         ops += (double)tally_ops(tally);
         stamped_ns += (double)tally->stamped_ns;
         cpu_ns += (double)crew->workers[i].cpu_ns;
     }
-    if (processors > 0 && crew->count > (uint32_t)processors && stamped_ns > 0 && cpu_ns > 0)
-        rate = fmin(rate, processors * ops * (double)NS_PER_S / fmin(stamped_ns, cpu_ns));
-    return rate;
+    return cell_rate(sum, ops, stamped_ns, cpu_ns, crew->count, sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : 0);
 }
 
 /* Drift and spread of the throughput over five stretches of equal length; the last interval, which is cut, is left out.

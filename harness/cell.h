@@ -38,6 +38,12 @@ struct cell {
 const char *cell_unfit(const struct kv_engine *engine, const struct kv_config *config, const struct workload *workload,
                        const char **status);
 
+/* Operations per second of the engine alone, from the sum of its threads' rates inside the stamps.  Threads that have to share
+ * processors wait for them outside of the stamps too, so the sum alone would give each thread a processor of its own: no more is
+ * done than the processors can, at what the engine takes of them (at most the time in the stamps, and at most what the threads
+ * took in all).  processors 0: unknown. */
+double cell_rate(double sum, double ops, double stamped_ns, double cpu_ns, uint32_t threads, int processors);
+
 /* The body of the child process; `cell` is a struct cell.  Returns its exit code: 0 when the JSON says how it went. */
 int cell_main(void *cell);
 
