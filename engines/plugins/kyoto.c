@@ -16,6 +16,8 @@
  *             blocks, and a process that is killed later in auto transaction mode leaves that list behind, stale: the next open
  *             believes it, and new records overwrite old ones (kchashdb.h, synchronize_impl and open).  With it, a third of
  *             all kills lost or damaged records.
+ *             Seen and not explained: in tier commit 1 of 120 killed lives of kyoto-tree left a tree in which a get finds a key that a
+ *             scan misses, as if a leaf were not in the chain of leaves.  kyoto-hash held 135.
  *             The log has no checksums: a write(2) to it that were torn within a page would not be noticed.
  * Batch       begin_transaction, end_transaction.  Writes of other threads would become a part of it, so they wait.
  * Defaults    bnum: "suggested is the twice of the total number of records", and linear chaining with it; the map is to be "larger
