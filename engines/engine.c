@@ -117,7 +117,7 @@ static char *bound_text(const struct kv_option *option, double bound, char out[U
         return units_exact_bytes(out, (uint64_t)bound);
     if (option->type == KV_TIME)
         return units_exact_ns(out, (uint64_t)bound);
-    snprintf(out, UNITS_TEXT_MAX, "%g", bound);
+    snprintf(out, UNITS_TEXT_MAX, option->type == KV_COUNT ? "%.0f" : "%g", bound);
     return out;
 }
 
