@@ -75,6 +75,7 @@
 #define SESSIONS_MAX  1024
 #define RESERVE_BYTES (UINT64_C(12) << 20) /* for the metadata, the next log files and recovery */
 #define CONFIG_BYTES  2048
+#define ALLOCATION    4096 /* of WiredTiger's pages, its default */
 #define LOG_RECORD_BYTES 128 /* the least, and the size of a log file's header */
 
 enum {
@@ -851,6 +852,8 @@ static kv_status wt_open(const struct kv_config *config, struct kv_store **out)
 
     if (config->option[EVICTION_DIRTY_TARGET].u64 >= config->option[EVICTION_DIRTY_TRIGGER].u64)
         return kv_fail(KV_INVALID, "wiredtiger.eviction_dirty_target is to be below eviction_dirty_trigger");
+    if (config->option[LEAF_PAGE].u64 % ALLOCATION || config->option[INTERNAL_PAGE].u64 % ALLOCATION)
+        return kv_fail(KV_INVALID, "wiredtiger.leaf_page_max and internal_page_max are to be multiples of 4k");
     if (!(store = calloc(1, sizeof *store)))
         return kv_fail(KV_NO_MEMORY, "no memory for a store");
     pthread_mutex_init(&store->message_lock, NULL);
