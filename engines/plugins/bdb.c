@@ -805,21 +805,6 @@ static void bdb_session_close(struct kv_session *base)
 
 /* ---- Figures and settings. ---- */
 
-static uint64_t disk_bytes(const char *home)
-{
-    DIR           *dir = opendir(home);
-    struct dirent *entry;
-    struct stat    about;
-    uint64_t       bytes = 0;
-
-    while (dir && (entry = readdir(dir)) != NULL)
-        if (fstatat(dirfd(dir), entry->d_name, &about, 0) == 0 && S_ISREG(about.st_mode))
-            bytes += (uint64_t)about.st_blocks * 512;
-    if (dir)
-        closedir(dir);
-    return bytes;
-}
-
 static void bdb_stats(struct kv_store *base, kv_figure *figure, void *arg)
 {
     struct bdb_store *store = (struct bdb_store *)base;
@@ -827,7 +812,7 @@ static void bdb_stats(struct kv_store *base, kv_figure *figure, void *arg)
     DB_LOG_STAT      *log;
     DB_LOCK_STAT     *locks;
 
-    figure(arg, "disk_bytes", disk_bytes(store->home));
+    figure(arg, "disk_bytes", storedir_disk_bytes(store->home));
     if (store->env->memp_stat(store->env, &pool, NULL, 0) == 0) {
         uint32_t page_size = 4096;
         store->db->get_pagesize(store->db, &page_size);

@@ -589,21 +589,6 @@ static void wt_session_close(struct kv_session *base)
 
 /* ---- Figures and settings. ---- */
 
-static uint64_t disk_bytes(const char *home)
-{
-    DIR           *dir = opendir(home);
-    struct dirent *entry;
-    struct stat    about;
-    uint64_t       bytes = 0;
-
-    while (dir && (entry = readdir(dir)) != NULL)
-        if (fstatat(dirfd(dir), entry->d_name, &about, 0) == 0 && S_ISREG(about.st_mode))
-            bytes += (uint64_t)about.st_blocks * 512;
-    if (dir)
-        closedir(dir);
-    return bytes;
-}
-
 /* One of WiredTiger's own figures; KV_UNKNOWN when it does not tell. */
 static uint64_t statistic(WT_CURSOR *statistics, int number)
 {
@@ -636,7 +621,7 @@ static void wt_stats(struct kv_store *base, kv_figure *figure, void *arg)
         statistics->close(statistics);
     }
     pthread_mutex_unlock(&store->stats_lock);
-    figure(arg, "disk_bytes", disk_bytes(store->home));
+    figure(arg, "disk_bytes", storedir_disk_bytes(store->home));
     figure(arg, "checkpoints", checkpoints_count(store->checkpoints));
     figure(arg, "conflicts", __atomic_load_n(&store->conflicts, __ATOMIC_RELAXED));
 }
