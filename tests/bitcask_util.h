@@ -87,11 +87,11 @@ static char *at(const char *name)
 static kv_status try_open(const char *dir, const char *options, struct db *db)
 {
     struct kv_config config;
-    char             text[256], *rest = text;
+    char             text[512], *rest = text;
 
     kv_config_init(&ENGINE, &config);
     config.dir = dir;
-    snprintf(text, sizeof text, "%s", options);
+    assert_true((size_t)snprintf(text, sizeof text, "%s", options) < sizeof text);
     for (char *word; (word = strtok_r(rest, " ", &rest)) != NULL;) {
         char *value = strchr(word, '=');
         *value++ = '\0';

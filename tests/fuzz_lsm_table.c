@@ -94,7 +94,7 @@ static void look_into(struct table *table, struct epoch_slot *slot)
         touch(entry.value);
         for (size_t i = 0; i < 3; i++) {
             kv_status got;
-            (void)table_may_have(table, key_hash(keys[i]));
+            (void)table_may_have(table, keys[i], key_hash(keys[i]));
             epoch_enter(slot);
             got = table_get(table, slot, keys[i], i ? SEQ_MAX : entry.seq, &found);
             assert(got == KV_OK || got == KV_NOT_FOUND || got == KV_CORRUPT);
@@ -128,7 +128,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (!data[0])
         must(buf_append(&bytes, data + 1, size - 1));
     fd = memfd_create("table", MFD_CLOEXEC);
-    if (fd < 0 || write(fd, bytes.data, bytes.size) != (ssize_t)bytes.size || !(cache = cache_open(4096, 1)))
+    if (fd < 0 || write(fd, bytes.data, bytes.size) != (ssize_t)bytes.size || !(cache = cache_open(4096, 1, true)))
         abort();
     must(epoch_open(&epoch));
     must(epoch_slot_open(epoch, &slot));

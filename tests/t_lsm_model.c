@@ -255,9 +255,15 @@ static struct db open_tiny(struct model *model, const struct history *history)
 {
     static const char *const tiers[] = {"process", "commit", "interval:3ms", "ordered", "none"};
     static const unsigned    runs[] = {1, 2, 3, 4}, bits[] = {0, 1, 10, 20};
-    char                     options[256];
+    static const char *const rungs[] = {"write_buffer_bytes=0 ", "reuse_buffers=false ", "entry_layout=split ", "filter_hashes=one-a-probe "};
+    char                     options[512] = "";
 
-    snprintf(options, sizeof options,
+    /* Each opening chooses anew, so files of every kind lie side by side. */
+    for (size_t i = 0; i < sizeof rungs / sizeof *rungs; i++)
+        if (rng_below(&model->rng, 2))
+            strcat(options, rungs[i]);
+    size_t size = strlen(options);
+    snprintf(options + size, sizeof options - size,
              "memtable_bytes=4096 level_bytes=16k table_bytes=%u small_bytes=8k level_ratio=2 slowdown_runs=1000 "
              "block_bytes=%u restart_interval=%u filter_bits=%u cache_bytes=%u open_files=%u runs=%u compression=%s compaction=%s tier=%s",
              4096u << rng_below(&model->rng, 2), 64u << rng_below(&model->rng, 6), 1 + (unsigned)rng_below(&model->rng, 20),

@@ -41,8 +41,27 @@ static size_t smaller(size_t a, size_t b)
     return a < b ? a : b;
 }
 
+static kv_status add_split(struct block_builder *builder, const struct entry *entry)
+{
+    struct buf    *bytes = &builder->bytes;
+    const uint32_t first = 0;
+    const uint64_t key_bytes = entry->key.size;
+    const uint64_t numbers[] = {(uint64_t)entry->value.size << 1 | (entry->type == ENTRY_PUT), entry->seq - builder->base_seq};
+
+    assert(entry->seq >= builder->base_seq);
+    if (builder->entries++ == 0)
+        TRY(buf_append(&builder->restarts, &first, sizeof first));
+    TRY(buf_append(bytes, &key_bytes, sizeof key_bytes));
+    TRY(buf_append(bytes, entry->key.data, entry->key.size));
+    TRY(buf_append(bytes, numbers, sizeof numbers));
+    return buf_append(bytes, entry->value.data, entry->value.size);
+}
+
 kv_status block_builder_add(struct block_builder *builder, const struct entry *entry)
 {
+    if (builder->layout == LAYOUT_SPLIT)
+        return add_split(builder, entry);
+
     struct buf *bytes = &builder->bytes, *last = &builder->last;
     uint32_t    offset = (uint32_t)bytes->size;
     size_t      shared = 0;
@@ -81,7 +100,7 @@ kv_status block_builder_finish(struct block_builder *builder)
 
 /* Reading. */
 
-bool block_view_of(slice payload, uint64_t base_seq, struct block_view *out)
+bool block_view_of(slice payload, enum block_layout layout, uint64_t base_seq, struct block_view *out)
 {
     uint32_t count;
 
@@ -93,6 +112,7 @@ bool block_view_of(slice payload, uint64_t base_seq, struct block_view *out)
     out->data = payload.data;
     out->restarts = out->data + payload.size - sizeof count - (size_t)count * sizeof(uint32_t);
     out->restart_count = count;
+    out->layout = layout;
     out->base_seq = base_seq;
     return true;
 }
@@ -105,8 +125,34 @@ struct parsed {
     const char *key, *value, *end;
 };
 
-static inline bool parse(const struct block_view *view, const char *at, struct parsed *out)
+static bool parse_split(const struct block_view *view, const char *at, struct parsed *out)
 {
+    const char *end = view->restarts;
+    uint64_t    numbers[2], key_bytes;
+
+    if ((size_t)(end - at) < sizeof key_bytes + sizeof numbers)
+        return false;
+    memcpy(&key_bytes, at, sizeof key_bytes);
+    at += sizeof key_bytes;
+    if (key_bytes > (size_t)(end - at) - sizeof numbers)
+        return false;
+    memcpy(numbers, at + key_bytes, sizeof numbers);
+    *out = (struct parsed){.unshared = key_bytes,
+                           .value_bytes = numbers[0] >> 1,
+                           .age = numbers[1],
+                           .put = numbers[0] & 1,
+                           .key = at,
+                           .value = at + key_bytes + sizeof numbers};
+    out->end = out->value + out->value_bytes;
+    return out->value_bytes <= (size_t)(end - out->value) && (out->put || !out->value_bytes);
+}
+
+/* The layout is a parameter so that it can be a constant: a search then has one decision for the whole block. */
+static inline bool parse(const struct block_view *view, enum block_layout layout, const char *at, struct parsed *out)
+{
+    if (layout == LAYOUT_SPLIT)
+        return parse_split(view, at, out);
+
     const char *end = view->restarts;
     uint64_t    shared, unshared, tag;
     size_t      left;
@@ -150,7 +196,7 @@ static inline const char *restart_at(const struct block_view *view, uint32_t num
 }
 
 /* The last restart whose key is below `key`, or the first one: what is sought is not before it.  NULL: damage. */
-static const char *restart_before(const struct block_view *view, slice key)
+static inline const char *restart_before(const struct block_view *view, enum block_layout layout, slice key)
 {
     uint32_t      low = 0, high = view->restart_count;
     struct parsed entry;
@@ -158,7 +204,7 @@ static const char *restart_before(const struct block_view *view, slice key)
     while (high - low > 1) {
         uint32_t    middle = low + (high - low) / 2;
         const char *at = restart_at(view, middle);
-        if (!at || !parse(view, at, &entry) || entry.shared)
+        if (!at || !parse(view, layout, at, &entry) || entry.shared)
             return NULL;
         if (slice_compare(slice_of(entry.key, entry.unshared), key) < 0)
             low = middle;
@@ -173,16 +219,17 @@ static const char *restart_before(const struct block_view *view, slice key)
  * the key: an entry that shares more with its predecessor is below the key in the same place, one that shares less is above
  * it, and only one that shares as much is compared, from there on.
  */
-enum block_found block_get(const struct block_view *view, slice key, uint64_t seq, struct entry *out)
+static inline enum block_found search(const struct block_view *view, enum block_layout layout, slice key, uint64_t seq,
+                                      struct entry *out)
 {
-    const char   *at = restart_before(view, key), *wanted = key.data;
+    const char   *at = restart_before(view, layout, key), *wanted = key.data;
     size_t        match = 0;
     struct parsed entry;
 
     if (!at)
         return BLOCK_DAMAGED;
     for (; at < view->restarts; at = entry.end) {
-        if (!parse(view, at, &entry))
+        if (!parse(view, layout, at, &entry))
             return BLOCK_DAMAGED;
         if (entry.shared > match)
             continue;
@@ -214,6 +261,11 @@ enum block_found block_get(const struct block_view *view, slice key, uint64_t se
     return BLOCK_ABSENT;
 }
 
+enum block_found block_get(const struct block_view *view, slice key, uint64_t seq, struct entry *out)
+{
+    return view->layout == LAYOUT_PACKED ? search(view, LAYOUT_PACKED, key, seq, out) : search(view, LAYOUT_SPLIT, key, seq, out);
+}
+
 /* The cursor. */
 
 void block_cursor_set(struct block_cursor *cursor, const struct block_view *view)
@@ -231,7 +283,7 @@ void block_cursor_next(struct block_cursor *cursor)
     cursor->valid = false;
     if (cursor->damaged || cursor->next >= cursor->view.restarts)
         return;
-    if (!parse(&cursor->view, cursor->next, &entry) || entry.shared > cursor->key.size) {
+    if (!parse(&cursor->view, cursor->view.layout, cursor->next, &entry) || entry.shared > cursor->key.size) {
         cursor->damaged = true;
         return;
     }
@@ -250,7 +302,7 @@ void block_cursor_next(struct block_cursor *cursor)
 
 void block_cursor_seek(struct block_cursor *cursor, slice first)
 {
-    const char *at = restart_before(&cursor->view, first);
+    const char *at = restart_before(&cursor->view, cursor->view.layout, first);
 
     cursor->valid = false;
     cursor->damaged = !at;

@@ -2,12 +2,17 @@
  * block.h -- the payload of a data block: entries in order, keys shortened by what they share with the key before.
  *
  *     payload := entry* restart:u32* restarts:u32        restart: offset of an entry whose key stands in full
- *     entry   := shared:varint unshared:varint tag:varint age:varint key[unshared] value
+ *     entry   := shared:varint unshared:varint tag:varint age:varint key[unshared] value      packed
+ *              | key_bytes:u64 key tag:u64 age:u64 value                                      split; one restart, the first
  *                tag: twice the value's bytes, plus 1 for a put; a tombstone has no value
  *                age: the sequence number, counted from the table's base_seq
  *
  * Prefix compression with restart points is LevelDB's.  All numbers are little-endian; varints have 7 bits a byte, low first.
  * Versions of one key, newest first, are never in two blocks.
+ *
+ * `split` is what many a first LSM tree writes, each length in front of what it measures: a search goes from entry to entry,
+ * and cannot know where the value is before it has passed the key.  It is kept as a rung of the ladder to what we have now
+ * (preset lsm-ladder).
  */
 #ifndef ASSAY_ENGINES_LSM_BLOCK_H
 #define ASSAY_ENGINES_LSM_BLOCK_H
@@ -18,6 +23,8 @@
 
 #define VARINT_BYTES_MAX 10
 
+enum block_layout { LAYOUT_PACKED, LAYOUT_SPLIT, LAYOUTS };
+
 /* Building. */
 
 struct block_builder {
@@ -26,6 +33,7 @@ struct block_builder {
     struct buf last;     /* the last key */
     uint64_t   base_seq;
     uint32_t   interval; /* entries from one restart to the next */
+    enum block_layout layout;
     uint32_t   since;    /* entries since the last restart */
     uint32_t   entries;
 };
@@ -49,11 +57,12 @@ struct block_view {
     const char *data;     /* entries */
     const char *restarts; /* and the end of the entries */
     uint32_t    restart_count;
+    enum block_layout layout;
     uint64_t    base_seq;
 };
 
 /* False: the payload is damaged. */
-MUST_USE bool block_view_of(slice payload, uint64_t base_seq, struct block_view *out);
+MUST_USE bool block_view_of(slice payload, enum block_layout layout, uint64_t base_seq, struct block_view *out);
 
 enum block_found { BLOCK_FOUND, BLOCK_ABSENT, BLOCK_DAMAGED };
 

@@ -18,6 +18,7 @@ struct ring {
 
 struct cache {
     uint64_t     ring_bytes; /* budget of each */
+    bool         reuses;
     struct ring  ring[RINGS];
     struct files files;
 };
@@ -33,7 +34,7 @@ static struct ring *ring_of(struct cache *cache, struct cached_block *const *hom
     return &cache->ring[((uintptr_t)home / sizeof *home * UINT64_C(0x9e3779b97f4a7c15)) >> 60];
 }
 
-struct cache *cache_open(uint64_t bytes, size_t files_max)
+struct cache *cache_open(uint64_t bytes, size_t files_max, bool reuses)
 {
     struct cache *cache = aligned_alloc(64, sizeof *cache);
 
@@ -43,6 +44,7 @@ struct cache *cache_open(uint64_t bytes, size_t files_max)
     }
     memset(cache, 0, sizeof *cache);
     cache->ring_bytes = bytes / RINGS;
+    cache->reuses = reuses;
     for (size_t i = 0; i < RINGS; i++)
         pthread_mutex_init(&cache->ring[i].lock, NULL);
     files_init(&cache->files, files_max);
@@ -64,6 +66,11 @@ void cache_close(struct cache *cache)
 struct files *cache_files(struct cache *cache)
 {
     return &cache->files;
+}
+
+bool cache_reuses(const struct cache *cache)
+{
+    return cache->reuses;
 }
 
 uint64_t cache_used_bytes(const struct cache *cache)

@@ -26,10 +26,12 @@ struct cached_block {
 
 struct cache;
 
-/* files_max: descriptors of tables that stay open (files.h).  NULL, with a sentence, without memory. */
-struct cache *cache_open(uint64_t bytes, size_t files_max);
+/* files_max: descriptors of tables that stay open (files.h).  reuses: what is read on the way to a block goes through memory that
+ * is there already; else through new memory each time.  NULL, with a sentence, without memory. */
+struct cache *cache_open(uint64_t bytes, size_t files_max, bool reuses);
 void cache_close(struct cache *cache); /* after all tables; NULL is fine */
 struct files *cache_files(struct cache *cache);
+bool cache_reuses(const struct cache *cache);
 uint64_t cache_used_bytes(const struct cache *cache);
 
 /* Unpublished, with one reference.  NULL, with a sentence, without memory. */

@@ -287,7 +287,7 @@ static bool buries_something(const struct version *version, const struct job *jo
 
     for (size_t i = 0; i < version->count; i++) {
         struct table *table = run_find(&version->run[i], tombstone->key);
-        if (table && !is_input(job, table) && table->is.base_seq < tombstone->seq && table_may_have(table, hash))
+        if (table && !is_input(job, table) && table->is.base_seq < tombstone->seq && table_may_have(table, tombstone->key, hash))
             return true;
     }
     return false;

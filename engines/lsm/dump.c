@@ -81,9 +81,11 @@ static void print_table(FILE *out, const struct table *table)
 {
     fprintf(out, "lsm table %" PRIu64 ": %" PRIu64 " entries, %" PRIu64 " of them tombstones, in %" PRIu32 " blocks; %" PRIu64
                  " bytes for %" PRIu64 " of keys and %" PRIu64 " of values\n  seq %" PRIu64 " to %" PRIu64
-                 "; filter of %" PRIu64 " bytes, %" PRIu32 " probes\n  keys ",
+                 "; %s entries; filter of %" PRIu64 " bytes, %" PRIu16 " probes%s\n  keys ",
             table->id, table->is.entries, table->is.tombstones, table->is.blocks, table->bytes, table->is.key_bytes,
-            table->is.value_bytes, table->is.base_seq, table->is.last_seq, table->filter_bytes, table->is.filter_probes);
+            table->is.value_bytes, table->is.base_seq, table->is.last_seq, table->is.layout == LAYOUT_SPLIT ? "split" : "packed",
+            table->filter_bytes, table->is.filter_probes,
+            table->is.filter_hashes == FILTER_HASH_A_PROBE ? ", each with a hash of its own" : "");
     print_bytes(out, table->smallest);
     fprintf(out, " to ");
     print_bytes(out, table->largest);
@@ -115,7 +117,7 @@ static kv_status dump_table(FILE *out, const char *dir, const char *name)
 {
     struct epoch      *epoch = NULL;
     struct epoch_slot *slot = NULL;
-    struct cache      *cache = cache_open(0, 1);
+    struct cache      *cache = cache_open(0, 1, true);
     struct table      *table = NULL;
     kv_status          status = cache ? epoch_open(&epoch) : KV_NO_MEMORY;
 

@@ -23,6 +23,10 @@ struct table_options table_options_of(const struct lsm *store, uint32_t level, u
         .block_bytes = options->block_bytes,
         .restart_interval = options->restart_interval,
         .filter_bits = last ? options->filter_bits_last : options->filter_bits,
+        .filter_hashes = options->filter_hashes,
+        .layout = options->entry_layout,
+        .buffer_bytes = options->write_buffer_bytes,
+        .reuse_buffers = options->reuse_buffers,
         .lz4 = options->lz4 && level >= options->compress_from_level,
         .base_seq = base_seq,
     };

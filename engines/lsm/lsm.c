@@ -39,6 +39,8 @@
 #define FORMAT 1
 
 static const char *const compression_words[] = {"none", "lz4", NULL};
+static const char *const layout_words[] = {[LAYOUT_PACKED] = "packed", [LAYOUT_SPLIT] = "split", NULL};
+static const char *const hashes_words[] = {[FILTER_ONE_HASH] = "one", [FILTER_HASH_A_PROBE] = "one-a-probe", NULL};
 static const char *const policy_words[] = {"leveled", "size-tiered", "count-tiered", NULL};
 
 static const struct kv_option options[] = {
@@ -47,10 +49,17 @@ static const struct kv_option options[] = {
     [OPTION_MEMTABLES] = {"memtables", KV_COUNT, "3", 1, MEMTABLES_MAX - 2, "full memtables that may wait to be written out"},
     [OPTION_BLOCK_BYTES] = {"block_bytes", KV_BYTES, "4k", 64, 16777216, "size of a block of a table, before compression"},
     [OPTION_RESTART_INTERVAL] = {"restart_interval", KV_COUNT, "16", 1, 65536, "entries from one key in full to the next"},
+    [OPTION_ENTRY_LAYOUT] = {"entry_layout", KV_WORD, "packed", 0, 0, "of blocks; split: each length in front of what it measures",
+                             layout_words},
     [OPTION_FILTER_BITS] = {"filter_bits", KV_COUNT, "10", 0, 32, "bits a key of the tables' Bloom filters; 0: none"},
     [OPTION_FILTER_BITS_LAST] = {"filter_bits_last", KV_COUNT, "10", 0, 32, "the same for tables of the last level"},
+    [OPTION_FILTER_HASHES] = {"filter_hashes", KV_WORD, "one", 0, 0, "that a filter takes of a key; one-a-probe: as it was first",
+                              hashes_words},
     [OPTION_COMPRESSION] = {"compression", KV_WORD, "lz4", 0, 0, "of blocks", compression_words},
     [OPTION_COMPRESS_FROM_LEVEL] = {"compress_from_level", KV_COUNT, "0", 0, LEVELS_MAX, "levels above are not compressed"},
+    [OPTION_WRITE_BUFFER_BYTES] = {"write_buffer_bytes", KV_BYTES, "1M", 0, 1 << 30,
+                                   "written to a table at once; 0: each entry, or each compressed block"},
+    [OPTION_REUSE_BUFFERS] = {"reuse_buffers", KV_BOOL, "true", 0, 0, "of tables; false: new memory for each block and each read"},
     [OPTION_CACHE_BYTES] = {"cache_bytes", KV_BYTES, "0", 0, 0, "block cache; 0: what the memory budget gives"},
     [OPTION_OPEN_FILES] = {"open_files", KV_COUNT, "256", 1, 1e6, "tables that are kept open; more are opened when they are read"},
     [OPTION_COMPACTION] = {"compaction", KV_WORD, "leveled", 0, 0, "which runs are merged", policy_words},
@@ -154,6 +163,10 @@ static void read_options(struct lsm *store, const struct kv_config *config)
         .block_bytes         = (uint32_t)value[OPTION_BLOCK_BYTES].u64,
         .restart_interval    = (uint32_t)value[OPTION_RESTART_INTERVAL].u64,
         .filter_bits         = (uint32_t)value[OPTION_FILTER_BITS].u64,
+        .filter_hashes       = (enum filter_hashes)value[OPTION_FILTER_HASHES].u64,
+        .entry_layout        = (enum block_layout)value[OPTION_ENTRY_LAYOUT].u64,
+        .write_buffer_bytes  = (uint32_t)value[OPTION_WRITE_BUFFER_BYTES].u64,
+        .reuse_buffers       = value[OPTION_REUSE_BUFFERS].u64,
         .filter_bits_last    = (uint32_t)value[OPTION_FILTER_BITS_LAST].u64,
         .lz4                 = value[OPTION_COMPRESSION].u64 == 1,
         .compress_from_level = (uint32_t)value[OPTION_COMPRESS_FROM_LEVEL].u64,
@@ -190,7 +203,7 @@ static kv_status open_parts(struct lsm *store)
     kv_status          status;
 
     TRY(epoch_open(&store->epoch));
-    if (!(store->cache = cache_open(store->options.cache_bytes, store->options.open_files)))
+    if (!(store->cache = cache_open(store->options.cache_bytes, store->options.open_files, store->options.reuse_buffers)))
         return KV_NO_MEMORY;
     TRY(epoch_slot_open(store->epoch, &slot));
     status = tree_recover(store, slot);

@@ -18,7 +18,7 @@ static kv_status find_in_tables(const struct version *version, struct epoch_slot
         kv_status                   status;
         /* Usually this is true of all later runs: what is found first is the youngest. */
         if (run->last_seq <= out->seq || !(table = run_find(run, key)) || table->is.last_seq <= out->seq ||
-            !table_may_have(table, hash))
+            !table_may_have(table, key, hash))
             continue;
         status = table_get(table, slot, key, seq, &entry);
         if (status == KV_OK && entry.seq > out->seq) {

@@ -41,10 +41,14 @@ enum option_row {
     OPTION_MEMTABLES,
     OPTION_BLOCK_BYTES,
     OPTION_RESTART_INTERVAL,
+    OPTION_ENTRY_LAYOUT,
     OPTION_FILTER_BITS,
     OPTION_FILTER_BITS_LAST,
+    OPTION_FILTER_HASHES,
     OPTION_COMPRESSION,
     OPTION_COMPRESS_FROM_LEVEL,
+    OPTION_WRITE_BUFFER_BYTES,
+    OPTION_REUSE_BUFFERS,
     OPTION_CACHE_BYTES,
     OPTION_OPEN_FILES,
     OPTION_COMPACTION,
@@ -65,7 +69,10 @@ enum option_row {
 struct options {
     uint64_t    memtable_bytes;
     uint32_t    memtables;           /* immutable ones that may wait, before writers do */
-    uint32_t    block_bytes, restart_interval, filter_bits, filter_bits_last;
+    uint32_t    block_bytes, restart_interval, filter_bits, filter_bits_last, write_buffer_bytes;
+    enum block_layout  entry_layout;
+    enum filter_hashes filter_hashes;
+    bool        reuse_buffers;
     bool        lz4;
     uint32_t    compress_from_level;
     uint64_t    cache_bytes;

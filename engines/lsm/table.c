@@ -110,7 +110,7 @@ static kv_status read_properties(struct table *table, struct table_frame where, 
         return damaged(table, where.offset, "the properties are too short");
     memcpy(&table->is, *memory, sizeof table->is);
     if (bytes != sizeof table->is + (uint64_t)table->is.smallest_bytes + table->is.largest_bytes ||
-        table->is.filter_probes > FILTER_PROBES_MAX || !table->is.blocks || !table->is.entries)
+        table->is.filter_probes > FILTER_PROBES_MAX || table->is.filter_hashes >= FILTER_KINDS || table->is.layout >= LAYOUTS || !table->is.blocks || !table->is.entries)
         return damaged(table, where.offset, "the properties contradict themselves");
     table->smallest = slice_of(*memory + sizeof table->is, table->is.smallest_bytes);
     table->largest = slice_of(*memory + sizeof table->is + table->is.smallest_bytes, table->is.largest_bytes);
@@ -288,7 +288,8 @@ static kv_status load(struct table *table, struct epoch_slot *slot, size_t numbe
     struct table_frame   where = table->frame[number];
     struct frame_tail    tail;
     struct cached_block *block = NULL;
-    char                 small[16384], *bytes = where.bytes <= sizeof small ? small : malloc(where.bytes);
+    char                 small[16384];
+    char                *bytes = where.bytes <= sizeof small && cache_reuses(table->cache) ? small : malloc(where.bytes);
     kv_status            status;
 
     *out = NULL;
@@ -313,7 +314,7 @@ static kv_status load(struct table *table, struct epoch_slot *slot, size_t numbe
 
 static kv_status view_of(const struct table *table, size_t number, const struct cached_block *block, struct block_view *out)
 {
-    if (!block_view_of(slice_of(block->payload, block->bytes), table->is.base_seq, out))
+    if (!block_view_of(slice_of(block->payload, block->bytes), (enum block_layout)table->is.layout, table->is.base_seq, out))
         return damaged(table, table->frame[number].offset, "a block contradicts itself");
     return KV_OK;
 }
@@ -368,6 +369,8 @@ static kv_status read_ahead(struct table_cursor *cursor, struct table_frame wher
         bytes = where.bytes;
     if (bytes > blocks_end - where.offset)
         bytes = blocks_end - where.offset;
+    if (!cache_reuses(table->cache))
+        buf_free(&cursor->ahead);
     cursor->ahead.size = 0;
     TRY(buf_reserve(&cursor->ahead, bytes));
     TRY(read_exactly(table, cursor->ahead.data, bytes, where.offset));
@@ -474,7 +477,7 @@ kv_status table_verify(struct table *table, struct epoch_slot *slot)
         if ((entries && entry_compare(&before, entry) >= 0) || !table_covers(table, entry->key) ||
             entry->seq > table->is.last_seq || table_find_block(table, entry->key) != cursor.number) {
             status = damaged(table, table->frame[cursor.number].offset, "an entry is out of order");
-        } else if (!table_may_have(table, key_hash(entry->key))) {
+        } else if (!table_may_have(table, entry->key, key_hash(entry->key))) {
             status = damaged(table, table->frame[cursor.number].offset, "the filter does not know a key");
         } else {
             last.size = 0;

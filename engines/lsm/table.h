@@ -46,7 +46,9 @@ struct table_properties {
     uint64_t entries, tombstones;
     uint64_t key_bytes, value_bytes; /* of all entries */
     uint64_t base_seq, last_seq;     /* all sequence numbers lie between */
-    uint32_t filter_probes;          /* 0: no filter */
+    uint16_t filter_probes;          /* 0: no filter */
+    uint8_t  filter_hashes;          /* enum filter_hashes */
+    uint8_t  layout;                 /* of the blocks: enum block_layout */
     uint32_t smallest_bytes, largest_bytes;
     uint32_t blocks;
 };
@@ -67,6 +69,10 @@ struct table_options {
     uint32_t block_bytes;      /* a block is closed when it has so many */
     uint32_t restart_interval; /* entries */
     uint32_t filter_bits;      /* a key; 0: no filter */
+    enum filter_hashes filter_hashes;
+    enum block_layout  layout;
+    uint32_t buffer_bytes;     /* written at once; 0: each entry, or the block if it may be packed, is a write of its own */
+    bool     reuse_buffers;    /* false: new memory for each block and each write */
     bool     lz4;
     uint64_t base_seq;         /* no entry is older */
 };
@@ -122,9 +128,14 @@ static inline void table_keep(struct table *table)
 /* The last one closes the table, and removes its file if it is obsolete.  NULL is fine. */
 void table_release(struct table *table);
 
-static inline bool table_may_have(const struct table *table, uint64_t hash)
+/* hash: key_hash of the key. */
+static inline bool table_may_have(const struct table *table, slice key, uint64_t hash)
 {
-    return !table->is.filter_probes || filter_may_have(table->filter, table->filter_bytes, table->is.filter_probes, hash);
+    if (!table->is.filter_probes)
+        return true;
+    return table->is.filter_hashes == FILTER_ONE_HASH
+               ? filter_may_have(table->filter, table->filter_bytes, table->is.filter_probes, hash)
+               : filter_may_have_by_probes(table->filter, table->filter_bytes, table->is.filter_probes, key);
 }
 
 static inline bool table_covers(const struct table *table, slice key)

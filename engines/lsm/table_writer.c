@@ -9,7 +9,6 @@
 
 #include "engines/lsm/table.h"
 
-#define WRITE_BYTES     (UINT32_C(1) << 20)
 #define BLOCK_BYTES_MAX (UINT32_C(1) << 30)
 #define ENTRY_BYTES_MAX   ((UINT32_C(256) << 20) + 65536 + 64) /* one entry's */
 
@@ -20,7 +19,9 @@ struct table_writer {
     struct table_options options;
     struct block_builder block;
     struct buf           out;        /* formed, not yet written */
+    uint64_t             ahead;      /* bytes of the block under way that are in the file already */
     struct buf           index, hashes; /* what will be written behind the blocks */
+    uint64_t             keys;
     struct buf           separator;     /* of the block under way */
     struct buf           smallest, last_key;
     struct table_properties is;
@@ -74,6 +75,8 @@ kv_status table_writer_open(const char *dir, uint64_t id, const struct table_opt
     writer->file = FILE_CLOSED;
     writer->block.base_seq = writer->is.base_seq = options->base_seq;
     writer->block.interval = options->restart_interval;
+    writer->block.layout = options->layout;
+    writer->is.layout = (uint8_t)options->layout;
     status = file_open(&writer->file, dir, table_name(name, id), O_RDWR | O_CREAT | O_TRUNC);
     if (status == KV_OK && getrandom(&writer->salt, sizeof writer->salt, 0) != sizeof writer->salt)
         status = kv_fail_errno("random numbers for a table");
@@ -87,8 +90,25 @@ kv_status table_writer_open(const char *dir, uint64_t id, const struct table_opt
 
 static kv_status flush(struct table_writer *writer)
 {
-    TRY(file_write_at(&writer->file, writer->out.data, writer->out.size, writer->offset - writer->out.size));
-    writer->out.size = 0;
+    struct buf *out = &writer->out;
+    uint64_t    from = writer->offset - out->size + writer->ahead;
+
+    TRY(file_write_at(&writer->file, out->data + writer->ahead, out->size - writer->ahead, from));
+    out->size = writer->ahead = 0;
+    if (!writer->options.reuse_buffers)
+        buf_free(out);
+    return KV_OK;
+}
+
+/* Without a buffer, what the block has got goes to the file entry by entry; not where it may yet be packed. */
+static kv_status write_ahead(struct table_writer *writer)
+{
+    const struct buf *bytes = &writer->block.bytes;
+
+    if (writer->options.buffer_bytes || writer->options.lz4)
+        return KV_OK;
+    TRY(file_write_at(&writer->file, bytes->data + writer->ahead, bytes->size - writer->ahead, writer->offset + writer->ahead));
+    writer->ahead = bytes->size;
     return KV_OK;
 }
 
@@ -116,7 +136,7 @@ static kv_status add_frame(struct table_writer *writer, slice payload, bool sque
     *where = (struct table_frame){writer->offset, bytes + sizeof tail};
     writer->out.size += where->bytes;
     writer->offset += where->bytes;
-    return writer->out.size >= WRITE_BYTES ? flush(writer) : KV_OK;
+    return writer->out.size >= writer->options.buffer_bytes ? flush(writer) : KV_OK;
 }
 
 /* Closes the block and notes it in the index. */
@@ -137,6 +157,8 @@ static kv_status end_block(struct table_writer *writer)
     row.key_bytes = (uint32_t)writer->separator.size;
     TRY(buf_append(&writer->index, &row, sizeof row));
     TRY(buf_append(&writer->index, writer->separator.data, writer->separator.size));
+    if (!writer->options.reuse_buffers)
+        block_builder_free(&writer->block);
     block_builder_reset(&writer->block);
     writer->is.blocks++;
     return KV_OK;
@@ -154,6 +176,23 @@ static kv_status set_separator(struct table_writer *writer, slice key)
     return buf_append(&writer->separator, now, size < key.size ? size + 1 : key.size);
 }
 
+/* For the filter, whose size is known at the end. */
+static kv_status note_key(struct table_writer *writer, slice key)
+{
+    const struct table_options *options = &writer->options;
+    bool                        one = options->filter_hashes == FILTER_ONE_HASH;
+    uint32_t                    hashes = one ? 1 : filter_probes(options->filter_hashes, options->filter_bits);
+
+    writer->keys++;
+    if (!options->filter_bits)
+        return KV_OK;
+    for (uint32_t i = 0; i < hashes; i++) {
+        uint64_t hash = one ? key_hash(key) : filter_hash_of_probe(key, i);
+        TRY(buf_append(&writer->hashes, &hash, sizeof hash));
+    }
+    return KV_OK;
+}
+
 kv_status table_writer_add(struct table_writer *writer, const struct entry *entry)
 {
     bool same_key = writer->is.entries && slice_equal(entry->key, buf_slice(&writer->last_key));
@@ -167,10 +206,9 @@ kv_status table_writer_add(struct table_writer *writer, const struct entry *entr
     if (!writer->block.entries)
         TRY(set_separator(writer, entry->key));
     TRY(block_builder_add(&writer->block, entry));
+    TRY(write_ahead(writer));
     if (!same_key) {
-        uint64_t hash = key_hash(entry->key);
-        if (writer->options.filter_bits)
-            TRY(buf_append(&writer->hashes, &hash, sizeof hash));
+        TRY(note_key(writer, entry->key));
         if (!writer->is.entries)
             TRY(buf_append(&writer->smallest, entry->key.data, entry->key.size));
         writer->last_key.size = 0;
@@ -188,22 +226,26 @@ kv_status table_writer_add(struct table_writer *writer, const struct entry *entr
 uint64_t table_writer_bytes(const struct table_writer *writer)
 {
     return writer->offset + writer->block.bytes.size + writer->index.size +
-           writer->hashes.size / sizeof(uint64_t) * writer->options.filter_bits / 8;
+           writer->keys * writer->options.filter_bits / 8;
 }
 
 static kv_status add_filter(struct table_writer *writer, struct table_frame *where)
 {
-    size_t         keys = writer->hashes.size / sizeof(uint64_t);
-    uint64_t       bytes = keys ? filter_bytes(keys, writer->options.filter_bits) : 0, hash;
+    size_t         hashes = writer->hashes.size / sizeof(uint64_t);
+    uint64_t       bytes = hashes ? filter_bytes(writer->keys, writer->options.filter_bits) : 0, hash;
     unsigned char *filter = NULL;
     kv_status      status;
 
     if (bytes && !(filter = calloc(1, bytes)))
         return kv_fail(KV_NO_MEMORY, "no memory for a filter of %" PRIu64 " bytes", bytes);
-    writer->is.filter_probes = bytes ? filter_probes(writer->options.filter_bits) : 0;
-    for (size_t i = 0; i < keys; i++) {
+    writer->is.filter_hashes = (uint8_t)writer->options.filter_hashes;
+    writer->is.filter_probes = (uint16_t)(bytes ? filter_probes(writer->options.filter_hashes, writer->options.filter_bits) : 0);
+    for (size_t i = 0; i < hashes; i++) {
         memcpy(&hash, writer->hashes.data + i * sizeof hash, sizeof hash);
-        filter_add(filter, bytes, writer->is.filter_probes, hash);
+        if (writer->is.filter_hashes == FILTER_ONE_HASH)
+            filter_add(filter, bytes, writer->is.filter_probes, hash);
+        else
+            filter_add_probe(filter, bytes, hash);
     }
     status = add_frame(writer, slice_of(filter, bytes), false, where);
     free(filter);
