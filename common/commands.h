@@ -15,6 +15,7 @@
     X(put,       "writes a key")                                           \
     X(del,       "deletes a key")                                          \
     X(scan,      "prints what a store holds")                              \
+    X(checkpoint, "a store of its own beside another, by hard links")      \
     X(stats,     "an engine's own figures of a store")                     \
     X(dump,      "prints one file of a store, record by record")
 

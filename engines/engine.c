@@ -31,6 +31,7 @@ const struct kv_engine *const kv_engines[] = {
 
 static const char *const capability_words[KV_CAPABILITIES] = {
     "durable", "scan", "ordered", "batch", "snapshot", "modify", "sessions", "compact", "prefix-session", "retains",
+    "checkpoint",
 };
 static const char *const tier_words[KV_TIER_COUNT] = {"none", "process", "ordered", "interval", "commit"};
 

@@ -28,7 +28,7 @@
 #include "engines/base/slice.h"
 #include "engines/base/status.h"
 
-#define KV_ABI             3u /* raised whenever a plug-in built before would misread this header */
+#define KV_ABI             4u /* raised whenever a plug-in built before would misread this header */
 #define KV_KEY_BYTES_MAX   65535u
 #define KV_VALUE_BYTES_MAX (UINT32_C(256) << 20)
 #define KV_BATCH_MAX       65536u /* operations in one kv_write or kv_get_many */
@@ -47,7 +47,8 @@ enum kv_capability {
     KV_COMPACT        = 1u << 7, /* compact gives back the space of dead bytes */
     KV_PREFIX_SESSION = 1u << 8, /* the consistent prefix of a tier holds for each session, not store-wide */
     KV_RETAINS        = 1u << 9, /* get gives back what was put for that key: every engine but one that measures the harness */
-    KV_CAPABILITIES   = 10
+    KV_CHECKPOINT     = 1u << 10, /* checkpoint: a store of its own, of one moment, for the price of some links */
+    KV_CAPABILITIES   = 11
 };
 
 /*
@@ -206,6 +207,9 @@ struct kv_engine {
     kv_status (*sync)(struct kv_session *session); /* all that was acknowledged before the call is durable after it */
 
     kv_status (*snapshot)(struct kv_session *session, int fd);                    /* KV_SNAPSHOT: base/snapshot.h stream */
+    /* KV_CHECKPOINT: makes dir, which is absent, as a store of this engine's, and syncs all of it.  After a failure the wrapper
+     * removes what is there. */
+    kv_status (*checkpoint)(struct kv_session *session, const char *dir);
     kv_status (*compact)(struct kv_session *session);                             /* KV_COMPACT: in full, now, waits */
     void (*stats)(struct kv_store *store, kv_figure *figure, void *arg);          /* optional; any thread, any time */
     /* Optional.  Prints one of the engine's files (a log, a table, a manifest), record by record, damage included, for
@@ -244,6 +248,10 @@ MUST_USE kv_status kv_load(struct kv_session *session, int fd);
 /* Makes a new store in config->dir from a snapshot stream of any engine; for engines with KV_DURABLE.  The directory must be
  * absent or empty; it appears whole and synced, or stays as it was when the stream is bad or cut, or the disk full. */
 MUST_USE kv_status kv_restore(const struct kv_engine *engine, const struct kv_config *config, int fd);
+/* A store of its own in dir, of one moment, made while writes go on: it has what was acknowledged before the call, shares
+ * with this one only files that never change, and is durable.  dir must be absent or empty, and where the engine links, in the same
+ * file system; it appears whole and synced, or stays as it was. */
+MUST_USE kv_status kv_checkpoint(struct kv_session *session, const char *dir);
 MUST_USE kv_status kv_compact(struct kv_session *session);
 
 /*

@@ -1,10 +1,10 @@
 /*
- * restore.c -- a store from a snapshot stream, the same way for every engine: through its own puts.
+ * restore.c -- stores that appear whole: from a snapshot stream, the same way for every engine, through its own puts; and from
+ * another store, by the engine's checkpoint.
  *
- * kv_restore builds the store in DIR.restoring/store, beside its place, syncs it, and renames it into place.  So DIR holds
- * the whole store or what it held before, after a bad stream, a full disk or a crash.  What a crash leaves in
- * DIR.restoring is removed by the next restore to the same place; a lock on that directory tells a leftover from work in
- * progress.
+ * What becomes DIR is built in DIR.restoring/store (DIR.checkpointing/store), beside its place, synced, and renamed into place.
+ * So DIR holds the whole store or what it held before, after a bad stream, a full disk or a crash.  What a crash leaves beside it
+ * is removed by the next one to the same place; a lock on that directory tells a leftover from work in progress.
  */
 #include "engines/engine.h"
 
@@ -60,18 +60,20 @@ static kv_status empty_directory(int parent, const char *path)
     return status;
 }
 
-static kv_status check_place(const char *dir)
+static kv_status check_place(const char *dir, const char *what)
 {
     DIR           *list = opendir(dir);
     struct dirent *entry;
     size_t         names = 0;
 
+    if (!list && errno == ENOTDIR)
+        return kv_fail(KV_MISMATCH, "%s is there and no directory; %s a new directory", dir, what);
     if (!list)
         return errno == ENOENT ? KV_OK : kv_fail_errno("open %s", dir);
     while ((entry = readdir(list)))
         names += strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0;
     closedir(list);
-    return names ? kv_fail(KV_MISMATCH, "%s is not empty; a snapshot is restored into a new directory", dir) : KV_OK;
+    return names ? kv_fail(KV_MISMATCH, "%s is not empty; %s a new directory", dir, what) : KV_OK;
 }
 
 /* The temporary directory, empty and locked. */
@@ -85,10 +87,19 @@ static kv_status take_directory(const char *path, int *lock)
     if (flock(*lock, LOCK_EX | LOCK_NB) != 0) {
         close(*lock);
         *lock = -1;
-        return kv_fail(KV_BUSY, "another restore is at work in %s", path);
+        return kv_fail(KV_BUSY, "another process is at work in %s", path);
     }
     return empty_directory(AT_FDCWD, path);
 }
+
+/* Makes a store in dir, which is absent, and syncs it. */
+typedef kv_status builder(void *arg, const char *dir);
+
+struct restoring {
+    const struct kv_engine *engine;
+    const struct kv_config *config;
+    int                     fd;
+};
 
 /* Synced once at the end, so the puts need no more than the engine's lowest tier. */
 static struct kv_durability lowest_tier(const struct kv_engine *engine, struct kv_durability asked)
@@ -99,17 +110,18 @@ static struct kv_durability lowest_tier(const struct kv_engine *engine, struct k
     return asked;
 }
 
-static kv_status build(const struct kv_engine *engine, const struct kv_config *config, const char *dir, int fd)
+static kv_status build_restored(void *arg, const char *dir)
 {
-    struct kv_config   there = *config;
-    struct kv_store   *store = NULL;
-    struct kv_session *session = NULL;
-    kv_status          status, closed;
+    const struct restoring *restoring = arg;
+    struct kv_config        there = *restoring->config;
+    struct kv_store        *store = NULL;
+    struct kv_session      *session = NULL;
+    kv_status               status, closed;
 
     there.dir = dir;
-    there.durability = lowest_tier(engine, config->durability);
-    TRY(kv_open(engine, &there, &store));
-    if ((status = kv_session_open(store, &session)) == KV_OK && (status = kv_load(session, fd)) == KV_OK)
+    there.durability = lowest_tier(restoring->engine, there.durability);
+    TRY(kv_open(restoring->engine, &there, &store));
+    if ((status = kv_session_open(store, &session)) == KV_OK && (status = kv_load(session, restoring->fd)) == KV_OK)
         status = kv_sync(session);
     kv_session_close(session);
     closed = status == KV_OK ? kv_close(store) : KV_OK;
@@ -144,26 +156,18 @@ static char *without_slashes(const char *path)
     return copy;
 }
 
-kv_status kv_restore(const struct kv_engine *engine, const struct kv_config *config, int fd)
+static kv_status build_beside(const char *asked, const char *ending, const char *what, builder *build, void *arg)
 {
     char     *dir = NULL, *beside = NULL, *building = NULL;
     int       lock = -1;
     kv_status status;
 
-    if (!(engine->can & KV_DURABLE))
-        return kv_fail(KV_UNSUPPORTED, "engine %s keeps nothing on disk: load the snapshot into an open store", engine->name);
-    if (!config->dir || !*config->dir)
-        return kv_fail(KV_INVALID, "engine %s needs a directory", engine->name);
-    if (!(dir = without_slashes(config->dir)) || asprintf(&beside, "%s.restoring", dir) < 0 ||
-        asprintf(&building, "%s.restoring/store", dir) < 0) {
+    if (!(dir = without_slashes(asked)) || asprintf(&beside, "%s.%s", dir, ending) < 0 || asprintf(&building, "%s/store", beside) < 0) {
         status = kv_fail(KV_NO_MEMORY, "no memory for a path");
         goto out;
     }
-    if ((status = check_place(dir)) != KV_OK)
-        goto out;
-    if ((status = take_directory(beside, &lock)) != KV_OK)
-        goto out;
-    if ((status = build(engine, config, building, fd)) != KV_OK)
+    if ((status = check_place(dir, what)) != KV_OK || (status = take_directory(beside, &lock)) != KV_OK ||
+        (status = build(arg, building)) != KV_OK)
         goto out;
     if (rename(building, dir) != 0) {
         status = kv_fail_errno("rename %s to %s", building, dir);
@@ -183,4 +187,33 @@ out:
     free(beside);
     free(dir);
     return status;
+}
+
+kv_status kv_restore(const struct kv_engine *engine, const struct kv_config *config, int fd)
+{
+    struct restoring restoring = {engine, config, fd};
+
+    if (!(engine->can & KV_DURABLE))
+        return kv_fail(KV_UNSUPPORTED, "engine %s keeps nothing on disk: load the snapshot into an open store", engine->name);
+    if (!config->dir || !*config->dir)
+        return kv_fail(KV_INVALID, "engine %s needs a directory", engine->name);
+    return build_beside(config->dir, "restoring", "a snapshot is restored into", build_restored, &restoring);
+}
+
+static kv_status build_checkpoint(void *arg, const char *dir)
+{
+    struct kv_session *session = arg;
+
+    return session->store->engine->checkpoint(session, dir);
+}
+
+kv_status kv_checkpoint(struct kv_session *session, const char *dir)
+{
+    const struct kv_engine *engine = session->store->engine;
+
+    if (!(engine->can & KV_CHECKPOINT))
+        return kv_fail(KV_UNSUPPORTED, "engine %s does not offer checkpoints", engine->name);
+    if (!dir || !*dir)
+        return kv_fail(KV_INVALID, "a checkpoint needs a directory");
+    return build_beside(dir, "checkpointing", "a checkpoint makes", build_checkpoint, session);
 }

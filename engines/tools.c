@@ -1,5 +1,5 @@
 /*
- * tools.c -- assay get, put, del, scan, stats, dump: a look into a store, also one that a crash left.
+ * tools.c -- assay get, put, del, scan, stats, checkpoint, dump: a look into a store, also one that a crash left.
  *
  * Opening a store is what any program's opening is: the engine recovers it, and may cut a torn tail.  To keep what a
  * crash left as it is, look into a copy, or use dump, which opens no store and changes nothing.
@@ -88,13 +88,33 @@ static void print_bytes(FILE *out, slice bytes, bool hex)
     }
 }
 
+static bool is_empty(DIR *dir)
+{
+    struct dirent *entry;
+    bool           empty = true;
+
+    while (empty && (entry = readdir(dir)))
+        empty = strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0;
+    return empty;
+}
+
+/* A file, or a directory with something in it. */
+static bool is_there(const char *path)
+{
+    DIR *dir = opendir(path);
+    bool there = dir ? !is_empty(dir) : errno != ENOENT;
+
+    if (dir)
+        closedir(dir);
+    return there;
+}
+
 /* -1 to go on.  Looking into a store never makes one. */
 static int check_directory(const struct place *place)
 {
-    struct stat    info;
-    DIR           *dir;
-    struct dirent *entry;
-    bool           empty = true;
+    struct stat info;
+    DIR        *dir;
+    bool        empty;
 
     if (stat(place->dir, &info) != 0)
         return args_wrong(place->command, "there is no store in %s: %s", place->dir, strerror(errno));
@@ -104,8 +124,7 @@ static int check_directory(const struct place *place)
         fprintf(stderr, "%s: cannot read %s: %s\n", place->command->name, place->dir, strerror(errno));
         return 1;
     }
-    while (empty && (entry = readdir(dir)))
-        empty = strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0;
+    empty = is_empty(dir);
     closedir(dir);
     return empty ? args_wrong(place->command, "there is no store in %s: it is empty", place->dir) : -1;
 }
@@ -348,6 +367,34 @@ int command_stats(int argc, char **argv)
         kv_stats(place.store, print_figure, NULL);
         code = close_place(&place, KV_OK);
     }
+    return code;
+}
+
+int command_checkpoint(int argc, char **argv)
+{
+    struct place             place = {0};
+    const char              *to = NULL;
+    const struct arg         options[] = {
+        PLACE_OPTIONS(place), {"to", ARG_TEXT, &to, "D2", "the new store's directory: absent or empty, on the same file system", NULL}, {0}};
+    const struct arg_command command = {
+        "assay checkpoint", "--engine A --dir D --to D2",
+        "Makes D2 a store of its own with all that D holds.  Files that never change are in both, as hard links, so it takes little time\n"
+        "and room however large D is; the rest is copied.  D2 appears whole and synced, or not at all.", options,
+        "  assay checkpoint --engine lsm --dir store --to store.monday\n"};
+    const struct kv_engine  *engine;
+    int                      code = args_parse(&command, argc, argv, NULL);
+
+    place.command = &command;
+    if (code >= 0)
+        return code;
+    if (!to)
+        return args_wrong(&command, "where to? write --to D2");
+    if (place.engine_name && kv_engine_find(place.engine_name, &engine) == KV_OK && !(engine->can & KV_CHECKPOINT))
+        return args_wrong(&command, "engine %s does not offer checkpoints; \"assay engines\" tells which do", engine->name);
+    if (is_there(to))
+        return args_wrong(&command, "--to: %s is there already, and not empty", to);
+    if ((code = open_place(&place, false)) < 0)
+        code = close_place(&place, kv_checkpoint(place.session, to));
     return code;
 }
 

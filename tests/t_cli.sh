@@ -122,6 +122,17 @@ refused a_tier_that_the_engine_refuses 2 none put --engine $e --dir "$store" --d
 refused a_count_with_an_unknown_unit 2 '"x"' scan --engine $e --dir "$store" --limit 3x
 refused an_option_without_its_value 2 --limit scan --engine $e --dir "$store" --limit
 
+works a_store_for_a_checkpoint '' put --engine lsm --dir "$work/tree" key value
+works a_checkpoint_is_made '' checkpoint --engine lsm --dir "$work/tree" --to "$work/copy"
+works a_checkpoint_is_a_store "$(printf 'value')" get --engine lsm --dir "$work/copy" key
+refused a_checkpoint_into_what_is_there 2 "$work/copy" checkpoint --engine lsm --dir "$work/tree" --to "$work/copy"
+refused a_checkpoint_into_a_file 2 Makefile checkpoint --engine lsm --dir "$work/tree" --to Makefile
+refused a_checkpoint_without_a_place 2 --to checkpoint --engine lsm --dir "$work/tree"
+refused a_checkpoint_of_no_store 2 "$work/nowhere" checkpoint --engine lsm --dir "$work/nowhere" --to "$work/copy2"
+refused a_checkpoint_of_an_engine_without 2 checkpoints checkpoint --engine $e --dir "$store" --to "$work/copy2"
+refused a_checkpoint_beside_nothing 1 "$work/no/where" checkpoint --engine lsm --dir "$work/tree" --to "$work/no/where"
+absent a_refused_checkpoint_leaves_nothing "$work/copy2"
+
 mkdir "$work/letters" && echo hello >"$work/letters/letter.txt"
 refused a_directory_with_other_things_in_it 2 "$work/letters" put --engine $e --dir "$work/letters" key value
 if [ "$(ls -A "$work/letters")" = letter.txt ]; then ok and_it_is_left_alone; else not_ok and_it_is_left_alone; fi

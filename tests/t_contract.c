@@ -502,6 +502,7 @@ static void the_table_is_sound(void **state)
     assert_true(!(e->can & KV_SCAN) || e->scan);
     assert_true(!(e->can & KV_ORDERED) || (e->can & KV_SCAN));
     assert_true(!(e->can & KV_SNAPSHOT) || e->snapshot);
+    assert_true(!(e->can & KV_CHECKPOINT) || (e->checkpoint && (e->can & KV_DURABLE)));
     assert_true(!(e->can & KV_COMPACT) || e->compact);
     assert_true(!(e->can & KV_MODIFY) || e->modify);
     for (const struct kv_option *option = e->options; option && option->name; option++) {
@@ -592,6 +593,10 @@ static void what_is_not_claimed_is_refused(void **state)
     }
     if (!(can & KV_SNAPSHOT))
         expect(KV_UNSUPPORTED, kv_snapshot(s.session, STDERR_FILENO));
+    if (!(can & KV_CHECKPOINT)) {
+        expect(KV_UNSUPPORTED, kv_checkpoint(s.session, path_in(subject, "checkpoint")));
+        assert_int_equal(access(path_in(subject, "checkpoint"), F_OK), -1);
+    }
     if (!(can & KV_COMPACT))
         expect(KV_UNSUPPORTED, kv_compact(s.session));
     close_store(&s);
@@ -1849,9 +1854,8 @@ static uint64_t chain_in(struct kv_session *session, uint64_t number, uint64_t a
     return count;
 }
 
-static void a_snapshot_while_writing_is_one_moment(void **state)
+static void expect_moments(const struct subject *subject, bool checkpoints)
 {
-    const struct subject *subject = *state;
     struct open_store     s = open_here(subject), restored;
     struct worker         workers[WRITERS] = {0};
     uint64_t              done[WRITERS] = {0}, least[4][WRITERS], chain[WRITERS];
@@ -1871,15 +1875,18 @@ static void a_snapshot_while_writing_is_one_moment(void **state)
         for (int i = 0; i < WRITERS; i++)
             least[round][i] = __atomic_load_n(&done[i], __ATOMIC_ACQUIRE);
         snprintf(name, sizeof name, "moment-%d", round);
-        fd[round] = stream_at(subject, name);
-        must(kv_snapshot(s.session, fd[round]));
+        fd[round] = checkpoints ? -1 : stream_at(subject, name);
+        must(checkpoints ? kv_checkpoint(s.session, path_in(subject, name)) : kv_snapshot(s.session, fd[round]));
     }
     __atomic_store_n(&stop, true, __ATOMIC_RELEASE);
     finish(workers, WRITERS);
     close_store(&s);
     for (int round = 0; round < 4; round++) {
-        snprintf(name, sizeof name, "restored-%d", round);
-        must(restore_at(subject, path_in(subject, name), fd[round], &restored));
+        snprintf(name, sizeof name, checkpoints ? "moment-%d" : "restored-%d", round);
+        if (checkpoints)
+            restored = open_at(subject, path_in(subject, name));
+        else
+            must(restore_at(subject, path_in(subject, name), fd[round], &restored));
         for (uint64_t i = 0; i < WRITERS; i++) {
             uint64_t  first[2] = {i + 100, 0}, second[2] = {i + 100, 1};
             kv_status status;
@@ -1894,10 +1901,68 @@ static void a_snapshot_while_writing_is_one_moment(void **state)
                 assert_true(slice_equal(buf_slice(&pair), buf_slice(&twin)));
         }
         close_store(&restored);
-        close(fd[round]);
+        if (!checkpoints)
+            close(fd[round]);
     }
     buf_free(&pair);
     buf_free(&twin);
+}
+
+static void a_snapshot_while_writing_is_one_moment(void **state)
+{
+    expect_moments(*state, false);
+}
+
+/* ---- Tests: checkpoints. ---- */
+
+static void a_checkpoint_is_a_store_of_its_own(void **state)
+{
+    const struct subject *subject = *state;
+    struct open_store     s = open_here(subject), other;
+    struct model          first = {0}, later, copy, empty = {0};
+    char                  dir[512]; /* kept longer than path_in lends it */
+
+    snprintf(dir, sizeof dir, "%s", path_in(subject, "checkpoint"));
+    must(kv_checkpoint(s.session, path_in(subject, "of-empty")));
+    rng_seed(&first.rng, seed, 15);
+    fill_model(subject, s.session, &first, 400);
+    if (subject->engine->can & KV_COMPACT)
+        must(kv_compact(s.session));
+    fill_model(subject, s.session, &first, 200);
+    assert_int_equal(mkdir(dir, 0777), 0); /* an empty directory will do */
+    must(kv_checkpoint(s.session, dir));
+    expect(KV_MISMATCH, kv_checkpoint(s.session, dir));
+    later = copy = first;
+    fill_model(subject, s.session, &later, 300);
+    other = open_at(subject, dir); /* while the first is open: it has a lock of its own */
+    check_model(subject, other.session, &first);
+    rng_seed(&copy.rng, seed, 16);
+    fill_model(subject, other.session, &copy, 300);
+    if (subject->engine->can & KV_COMPACT) {
+        must(kv_compact(other.session));
+        must(kv_compact(s.session));
+    }
+    must(kv_checkpoint(other.session, path_in(subject, "of-the-checkpoint")));
+    check_model(subject, s.session, &later);
+    check_model(subject, other.session, &copy);
+    reopen(subject, &s);
+    check_model(subject, s.session, &later);
+    close_store(&s);
+    close_store(&other);
+    other = open_at(subject, dir);
+    check_model(subject, other.session, &copy);
+    close_store(&other);
+    other = open_at(subject, path_in(subject, "of-the-checkpoint"));
+    check_model(subject, other.session, &copy);
+    close_store(&other);
+    other = open_at(subject, path_in(subject, "of-empty"));
+    check_model(subject, other.session, &empty);
+    close_store(&other);
+}
+
+static void a_checkpoint_while_writing_is_one_moment(void **state)
+{
+    expect_moments(*state, true);
 }
 
 /* ---- The list. ---- */
@@ -1956,6 +2021,8 @@ static const struct contract_case {
     CASE(a_damaged_stream_restores_nothing, KV_RETAINS | KV_SNAPSHOT, false),
     CASE(what_follows_an_idle_snapshot_is_kept, KV_RETAINS | KV_SNAPSHOT, false),
     CASE(a_snapshot_while_writing_is_one_moment, KV_RETAINS | KV_SNAPSHOT | KV_SESSIONS, false),
+    CASE(a_checkpoint_is_a_store_of_its_own, KV_RETAINS | KV_CHECKPOINT, true),
+    CASE(a_checkpoint_while_writing_is_one_moment, KV_RETAINS | KV_CHECKPOINT | KV_SESSIONS, true),
 };
 
 static struct CMUnitTest tests[TESTS_MAX];

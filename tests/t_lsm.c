@@ -3,6 +3,7 @@
 #include "tests/bitcask_util.h"
 
 #include <sys/mount.h>
+#include <sys/wait.h>
 
 /* Flushes after some tens of entries; merges soon. */
 #define TINY "memtable_bytes=4096 level_bytes=16k table_bytes=8k small_bytes=8k runs=2 level_ratio=2 slowdown_runs=1000 compression=none "
@@ -314,6 +315,202 @@ static void a_session_that_only_writes_keeps_nothing_old(void **state)
     close_db(&db);
 }
 
+/* ---- Checkpoints. ---- */
+
+/* Of each file of a.ending that is in both: one inode, or two. */
+static void expect_shared(const char *a, const char *b, const char *ending, bool shared, int at_least)
+{
+    DIR           *list = opendir(a);
+    struct dirent *entry;
+    struct stat    one, two;
+    char           path[1500];
+    int            both = 0;
+
+    assert_non_null(list);
+    while ((entry = readdir(list))) {
+        if (!strstr(entry->d_name, ending))
+            continue;
+        snprintf(path, sizeof path, "%s/%s", a, entry->d_name);
+        assert_int_equal(stat(path, &one), 0);
+        snprintf(path, sizeof path, "%s/%s", b, entry->d_name);
+        if (stat(path, &two) != 0)
+            continue;
+        both++;
+        assert_int_equal(one.st_ino == two.st_ino, shared);
+    }
+    closedir(list);
+    assert_true(both >= at_least);
+}
+
+static void a_checkpoint_shares_tables_and_never_a_log(void **state)
+{
+    char      from[700], to[700];
+    struct db db, other;
+
+    (void)state;
+    snprintf(from, sizeof from, "%s", at("db"));
+    snprintf(to, sizeof to, "%s", at("copy"));
+    db = open_policy(0, "");
+    push(&db, 500);
+    settle(&db);
+    put(&db, "a", "before");
+    must(kv_checkpoint(db.session, to));
+    assert_int_equal(kv_stat(db.store, "checkpoints"), 1);
+    expect_shared(from, to, ".table", true, 3);
+    expect_shared(from, to, ".wal", false, 1);
+    /* Logs are recycled, tables merged and removed here: not there. */
+    put(&db, "a", "after");
+    for (int i = 0; i < 20; i++)
+        push(&db, 100);
+    must(kv_compact(db.session));
+    other = open_db(to, TINY);
+    assert_string_equal(get(&other, "a"), "before");
+    for (int i = 0; i < 20; i++)
+        push(&other, 100);
+    must(kv_compact(other.session));
+    put(&other, "a", "there");
+    close_db(&other);
+    close_db(&db);
+    db = open_policy(0, "");
+    assert_string_equal(get(&db, "a"), "after");
+    close_db(&db);
+}
+
+static void a_checkpoint_on_another_file_system_is_refused(void **state)
+{
+    char        other[] = "/var/tmp/assay-lsm-XXXXXX", to[64], beside[80];
+    struct stat here, there;
+    struct db   db;
+
+    (void)state;
+    if (!mkdtemp(other))
+        skip();
+    snprintf(to, sizeof to, "%s/copy", other);
+    snprintf(beside, sizeof beside, "%s.checkpointing", to);
+    assert_int_equal(stat(root, &here), 0);
+    assert_int_equal(stat(other, &there), 0);
+    if (here.st_dev == there.st_dev) {
+        rmdir(other);
+        skip();
+    }
+    db = open_policy(0, "");
+    put(&db, "a", "b");
+    assert_int_equal(kv_checkpoint(db.session, to), KV_MISMATCH);
+    assert_non_null(strstr(fail_text(), "another file system"));
+    assert_int_equal(access(to, F_OK), -1);
+    assert_int_equal(access(beside, F_OK), -1);
+    assert_int_equal(rmdir(other), 0);
+    close_db(&db);
+}
+
+static void a_checkpoint_on_a_full_disk_leaves_nothing(void **state)
+{
+    char      disk[600], dir[700], to[700], beside[720], filler[700], value[4000];
+    struct db db;
+    int       fd;
+
+    (void)state;
+    snprintf(disk, sizeof disk, "%s", at("disk"));
+    snprintf(dir, sizeof dir, "%s/db", disk);
+    snprintf(to, sizeof to, "%s/copy", disk);
+    snprintf(beside, sizeof beside, "%s.checkpointing", to);
+    snprintf(filler, sizeof filler, "%s/filler", disk);
+    assert_int_equal(mkdir(disk, 0755), 0);
+    if (mount("assay", disk, "tmpfs", 0, "size=8m") != 0)
+        skip();
+    db = open_db(dir, "memtable_bytes=1M compression=none");
+    memset(value, 'v', sizeof value - 1);
+    value[sizeof value - 1] = '\0';
+    for (int i = 0; i < 100; i++)
+        put(&db, key_text("key", i), value);
+    assert_true((fd = open(filler, O_WRONLY | O_CREAT | O_CLOEXEC, 0600)) >= 0);
+    while (write(fd, value, sizeof value) > 0)
+        continue;
+    close(fd);
+    assert_int_equal(kv_checkpoint(db.session, to), KV_NO_SPACE);
+    assert_int_equal(access(to, F_OK), -1);
+    assert_int_equal(access(beside, F_OK), -1);
+    put(&db, "one", "more"); /* the source has its space already */
+    assert_int_equal(unlink(filler), 0);
+    must(kv_checkpoint(db.session, to));
+    close_db(&db);
+    db = open_db(to, "");
+    assert_string_equal(get(&db, "one"), "more");
+    close_db(&db);
+    umount2(disk, MNT_DETACH);
+}
+
+#define KILLS 12
+
+/* Says how many it has made: number n holds the puts of all numbers up to n. */
+static void checkpoint_until_killed(int pipe)
+{
+    struct db db = open_policy(0, "");
+
+    for (int i = 0;; i++) {
+        char name[32];
+        push(&db, 60);
+        put(&db, "last", key_text("", i));
+        snprintf(name, sizeof name, "copy-%04d", i);
+        must(kv_checkpoint(db.session, at(name)));
+        assert_int_equal(write(pipe, &i, sizeof i), sizeof i);
+    }
+}
+
+static void a_kill_leaves_a_whole_checkpoint_or_none(void **state)
+{
+    (void)state;
+    for (int round = 0; round < KILLS; round++) {
+        int       made = -1, number, ends[2];
+        struct db db;
+        pid_t     child;
+        char      name[64];
+
+        remove_tree(at("db"));
+        assert_int_equal(pipe(ends), 0);
+        if ((child = fork()) == 0) {
+            checkpoint_until_killed(ends[1]);
+            _exit(0);
+        }
+        close(ends[1]);
+        while (made < 2 && read(ends[0], &number, sizeof number) == sizeof number)
+            made = number;
+        usleep((useconds_t)(round * 700));
+        kill(child, SIGKILL);
+        waitpid(child, NULL, 0);
+        while (read(ends[0], &number, sizeof number) == sizeof number)
+            made = number;
+        close(ends[0]);
+        for (int i = 0; i <= made + 1; i++) {
+            snprintf(name, sizeof name, "copy-%04d", i);
+            if (access(at(name), F_OK) != 0) {
+                assert_true(i == made + 1);
+                break;
+            }
+            db = open_db(at(name), TINY);
+            assert_int_equal(atoi(get(&db, "last")), i);
+            close_db(&db);
+        }
+        /* The source is what it was, and what a dead one left is in nobody's way. */
+        db = open_policy(0, "");
+        number = atoi(get(&db, "last"));
+        assert_in_range(number, made, made + 1);
+        snprintf(name, sizeof name, "copy-%04d", made + 1);
+        remove_tree(at(name));
+        must(kv_checkpoint(db.session, at(name)));
+        close_db(&db);
+        db = open_db(at(name), TINY);
+        assert_int_equal(atoi(get(&db, "last")), number);
+        close_db(&db);
+        for (int i = 0; i <= made + 1; i++) {
+            snprintf(name, sizeof name, "copy-%04d", i);
+            remove_tree(at(name));
+            snprintf(name, sizeof name, "copy-%04d.checkpointing", i);
+            assert_int_equal(access(at(name), F_OK), -1);
+        }
+    }
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, make_root, remove_root)
@@ -328,6 +525,10 @@ int main(void)
         TEST(defect_33_no_writer_waits_for_a_merge),
         TEST(a_tree_of_many_tables_opens_few_of_them),
         TEST(a_session_that_only_writes_keeps_nothing_old),
+        TEST(a_checkpoint_shares_tables_and_never_a_log),
+        TEST(a_checkpoint_on_another_file_system_is_refused),
+        TEST(a_checkpoint_on_a_full_disk_leaves_nothing),
+        TEST(a_kill_leaves_a_whole_checkpoint_or_none),
     };
 
     /* A disk would be waited for, and nothing else: flushes come often here. */

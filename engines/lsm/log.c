@@ -479,7 +479,7 @@ void log_forget(struct lsm *store, uint64_t id)
         pthread_mutex_lock(&store->sync_lock);
         pthread_mutex_lock(&store->background.lock);
         wal = store->sealed;
-        if (wal && wal->id > id)
+        if (wal && (wal->id > id || store->background.log_readers))
             wal = NULL;
         if (wal && !(store->sealed = wal->next))
             store->sealed_last = &store->sealed;

@@ -25,9 +25,10 @@
  *             close syncs, in every tier.  A failed sync or write makes the store refuse writes for good; a full disk does not.
  * Recovery    recover.c.
  * Figures     the standard ones, and rotations, syncs, flushes, flush_bytes, compactions, compaction_read_bytes,
- *             compaction_write_bytes, trivial_moves, compaction_failures, delays, delay_ns, tables, runs, levels, cache_bytes,
+ *             compaction_write_bytes, trivial_moves, compaction_failures, checkpoints, delays, delay_ns, tables, runs, levels, cache_bytes,
  *             durable_seq
- * Not done    Checkpoints by hard links, reads by io_uring, caching through mmap.
+ * Checkpoint  checkpoint.c: tables by hard links, a copy of manifest and logs.
+ * Not done    Reads by io_uring, caching through mmap.
  */
 #include <stdlib.h>
 
@@ -35,8 +36,6 @@
 #include "engines/lsm/read.h"
 #include "engines/lsm/store.h"
 #include "engines/lsm/write.h"
-
-#define FORMAT 1
 
 static const char *const compression_words[] = {"none", "lz4", NULL};
 static const char *const layout_words[] = {[LAYOUT_PACKED] = "packed", [LAYOUT_SPLIT] = "split", NULL};
@@ -249,7 +248,7 @@ static kv_status lsm_close(struct kv_store *base)
 
 static kv_status lsm_open(const struct kv_config *config, struct kv_store **out)
 {
-    struct storedir_kind kind = {.engine = "lsm", .format = FORMAT};
+    struct storedir_kind kind = STORE_KIND;
     struct lsm          *store = calloc(1, sizeof *store);
     kv_status            status;
     char                 said[FAIL_BYTES_MAX];
@@ -397,6 +396,7 @@ static void lsm_stats(struct kv_store *base, kv_figure *figure, void *arg)
     COUNTER(compaction_write_bytes);
     COUNTER(trivial_moves);
     COUNTER(compaction_failures);
+    COUNTER(checkpoints);
     figure(arg, "tables", sizes.tables);
     figure(arg, "runs", sizes.runs);
     figure(arg, "levels", sizes.levels);
@@ -410,7 +410,8 @@ const struct kv_engine lsm_engine = {
     .name            = "lsm",
     .version         = "1",
     .summary         = "log-structured merge tree: memtables, sorted tables, leveled or tiered compaction",
-    .can             = KV_DURABLE | KV_SCAN | KV_ORDERED | KV_BATCH | KV_SNAPSHOT | KV_MODIFY | KV_SESSIONS | KV_COMPACT | KV_RETAINS,
+    .can             = KV_DURABLE | KV_SCAN | KV_ORDERED | KV_BATCH | KV_SNAPSHOT | KV_MODIFY | KV_SESSIONS | KV_COMPACT | KV_RETAINS |
+                       KV_CHECKPOINT,
     .tiers           = KV_TIERS_ALL,
     .key_bytes_max   = KV_KEY_BYTES_MAX,
     .value_bytes_max = KV_VALUE_BYTES_MAX,
@@ -428,6 +429,7 @@ const struct kv_engine lsm_engine = {
     .scan            = lsm_scan,
     .sync            = lsm_sync,
     .snapshot        = lsm_snapshot,
+    .checkpoint      = lsm_checkpoint,
     .compact         = lsm_compact,
     .stats           = lsm_stats,
     .dump            = lsm_dump,

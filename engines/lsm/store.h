@@ -29,6 +29,8 @@
 #include "engines/lsm/version.h"
 #include "engines/lsm/wal.h"
 
+#define STORE_KIND ((struct storedir_kind){.engine = "lsm", .format = 1})
+
 #define STRIPES         48u                  /* few: a batch may hold all of them (and ThreadSanitizer follows up to 64) */
 #define MEMTABLES_MAX   16u                  /* immutable ones in a view */
 #define BATCH_BYTES_MAX (UINT64_C(1) << 30)  /* of the writes of one batch, with their heads */
@@ -91,7 +93,7 @@ struct options {
 
 struct counters { /* atomics, relaxed */
     uint64_t stalls, stall_ns, delays, delay_ns, rotations, syncs, flushes, flush_bytes, compactions, compaction_read_bytes,
-        compaction_write_bytes, trivial_moves, compaction_failures;
+        compaction_write_bytes, trivial_moves, compaction_failures, checkpoints;
 };
 
 struct view {
@@ -154,6 +156,7 @@ struct lsm {
         kv_status        flush_status; /* why the oldest memtable cannot be written out just now */
         bool             compacting;  /* a compaction runs: the thread's or compact's */
         uint64_t         compaction_debt; /* bytes */
+        uint32_t         log_readers; /* checkpoints that copy logs: none is forgotten meanwhile */
         uint64_t         changes;     /* that may be a reason to flush or to compact */
         bool             closing, compactor_stops, manual; /* manual: compact has the tree for itself */
         uint64_t         cursor[LEVELS_MAX]; /* id of the table that was compacted last, by level */
@@ -270,7 +273,7 @@ static inline void log_tidy(struct epoch_slot *slot)
 MUST_USE kv_status tree_back_pressure(struct lsm_session *session, uint64_t bytes);
 /* Of the log of a memtable of that size: an entry has fewer bytes in it than in the arena, but each put its group's head. */
 uint64_t log_capacity(uint64_t arena);
-/* The logs up to this one are in tables: forgets them, and removes or recycles the files. */
+/* The logs up to this one are in tables: forgets them, and removes or recycles the files; later, while somebody copies logs. */
 void log_forget(struct lsm *store, uint64_t id);
 
 /* flush.c */
@@ -292,6 +295,11 @@ void compactor_stop(struct lsm *store);
 void compactor_wake(struct lsm *store);
 /* Merges the whole tree into one run of its last level. */
 MUST_USE kv_status compact_everything(struct lsm *store, struct epoch_slot *slot);
+
+/* checkpoint.c */
+
+/* The contract's: a store in dir, which is absent. */
+kv_status lsm_checkpoint(struct kv_session *session, const char *dir);
 
 /* recover.c */
 MUST_USE kv_status tree_recover(struct lsm *store, struct epoch_slot *slot);
