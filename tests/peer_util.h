@@ -233,6 +233,50 @@ static inline off_t find_in_file(const char *name, slice wanted)
     return at;
 }
 
+/* A store whose data file was removed, or cut to nothing, is no empty store: it is refused, with one line that names the file, and
+ * what is left of it stays as it is. */
+static inline void a_lost_file_is_corruption(const char *name)
+{
+    char      path[400];
+    struct db db = open_db(KV_TIER_PROCESS, "");
+
+    snprintf(path, sizeof path, "%s/%s", dir, name);
+    for (uint64_t i = 0; i < 10; i++)
+        must(put_numbered(db.session, i, 100));
+    must(kv_sync(db.session));
+    close_db(&db);
+    assert_int_equal(truncate(path, 0), 0);
+    for (int absent = 0; absent < 2; absent++) {
+        fail_set("%s", "");
+        assert_int_equal(try_open(&db, KV_TIER_PROCESS, ""), KV_CORRUPT);
+        assert_non_null(strstr(fail_text(), path));
+        assert_null(strchr(fail_text(), '\n'));
+        if (!absent)
+            assert_int_equal(unlink(path), 0);
+    }
+    assert_int_equal(access(path, F_OK), -1);
+}
+
+/* A store that nobody finished: its identity is there, and any part of its data file. */
+static inline void half_a_making_is_made_again(const char *name)
+{
+    char      path[400];
+    struct db db = open_db(KV_TIER_PROCESS, "");
+
+    close_db(&db);
+    snprintf(path, sizeof path, "%s/MADE", dir);
+    assert_int_equal(unlink(path), 0);
+    snprintf(path, sizeof path, "%s/%s", dir, name);
+    assert_int_equal(truncate(path, 0), 0);
+    assert_int_equal(truncate(path, 4096), 0);
+    db = open_db(KV_TIER_PROCESS, "");
+    must(put_numbered(db.session, 0, 100));
+    expect_numbered(db.session, 1);
+    close_db(&db);
+    assert_int_equal(unlink(path), 0);
+    assert_int_equal(try_open(&db, KV_TIER_PROCESS, ""), KV_CORRUPT);
+}
+
 struct wanted_setting {
     const char *name;
     char        value[256];

@@ -3,8 +3,17 @@
  *
  * Quotations are from doc/spex.html of Debian's kyotocabinet-doc, which is https://dbmx.net/kyotocabinet/spex.html.
  *
- * Files       STORE, LOCK: see base/storedir.h.  hash.kch or tree.kct, its first map_bytes in a shared mapping; beside it its
- *             write-ahead log (.wal) while a transaction runs.
+ * Files       STORE, LOCK, MADE: see base/storedir.h.  hash.kch or tree.kct, its first map_bytes in a shared mapping; beside it its
+ *             write-ahead log (.wal) while a transaction runs.  The library makes an empty database where it finds none, and not
+ *             at once, so MADE comes when the file is synced: before, what is there is made again; later, a file that is absent,
+ *             empty or without its header is corruption.  Format 1 had no MADE.
+ *             The tree has one record more than its users see: the empty key.  Beginning and end of a transaction write the meta data
+ *             (which leaf is the first, which node the root) only if the number of records or of leaves made has changed
+ *             (kcplantdb.h, begin_transaction_impl and commit_transaction), so a batch that empties the first leaf and puts as
+ *             many new keys as it deletes leaves meta data that name a removed leaf, until the next single write that splits or
+ *             empties one, or a close.  A kill in between, and no scan finds its beginning; or no get, when all leaves were emptied.
+ *             With that record, which is never deleted, the first leaf stays the first and the root is never replaced by a smaller
+ *             one; a scan begins behind it.
  * Durability  "Transaction": the table of risks.
  *               process   OAUTOTRAN: "risk on process crash: none"
  *               commit    OAUTOTRAN | OAUTOSYNC: "risk on system crash: none"
@@ -16,19 +25,21 @@
  *             blocks, and a process that is killed later in auto transaction mode leaves that list behind, stale: the next open
  *             believes it, and new records overwrite old ones (kchashdb.h, synchronize_impl and open).  With it, a third of
  *             all kills lost or damaged records.
- *             Seen and not explained: in tier commit 1 of 120 killed lives of kyoto-tree left a tree in which a get finds a key that a
- *             scan misses, as if a leaf were not in the chain of leaves.  kyoto-hash held 135.
  *             The log has no checksums: a write(2) to it that were torn within a page would not be noticed.
  * Batch       begin_transaction, end_transaction.  Writes of other threads would become a part of it, so they wait.
  * Defaults    bnum: "suggested is the twice of the total number of records", and linear chaining with it; the map is to be "larger
  *             than the expected size of the database".  Page cache of the tree: kv_cache_bytes.  All else is the library's own.
  * Full disk   A mapped file with holes ends the process where the disk has no block for it; so writes are admitted by base/room.h.
  * Limits      The hash table does not grow.  Space of dead records is used again, and never given back.
+ *             The tree does not tell live_keys: after a kill the library's count is that of the last split of a leaf.
  * Not done    Snapshots, compaction (the C interface has no defragmentation).
  */
+#include <errno.h>
 #include <inttypes.h>
 #include <kclangc.h>
 #include <pthread.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "engines/base/room.h"
 #include "engines/base/storedir.h"
@@ -50,6 +61,10 @@
 #endif
 
 #define RESERVE_BYTES (UINT64_C(4) << 20)
+
+/* Of STORE: from FORMAT_WITH_MARK on a store without MADE was never finished; before, there was no such mark. */
+#define FORMAT           2
+#define FORMAT_WITH_MARK 2
 
 enum { OPTION_BUCKETS, OPTION_LINEAR, OPTION_COMPRESS, OPTION_ALIGN_POW, OPTION_MAP, OPTION_DEFRAG, OPTION_AUTOTRAN, OPTION_PAGE_BYTES };
 
@@ -82,7 +97,7 @@ struct kyoto_store {
     pthread_mutex_t  lock;   /* of the sentence */
     bool             failed; /* atomic: a write or a sync went wrong: no more writes */
     char             sentence[FAIL_BYTES_MAX];
-    char             path[4096];
+    char             path[4096]; /* of the database; "" until it was opened */
 };
 
 static struct kyoto_store *store_of(struct kv_session *session)
@@ -103,7 +118,7 @@ static kv_status explain(struct kyoto_store *store, const char *call)
         status = KV_CORRUPT;
     else if (code == KCEINVALID || code == KCENOREPOS || code == KCENOPERM)
         status = KV_INVALID;
-    return kv_fail(status, "kyoto %s: %s: %s", call, kcecodename(code), text);
+    return kv_fail(status, "%s/" FILE_NAME ": kyoto %s: %s: %s", store->dir.path, call, kcecodename(code), text);
 }
 
 /* Keeps the first sentence for every later write. */
@@ -164,50 +179,102 @@ static kv_status kyoto_close(struct kv_store *base)
     return status;
 }
 
+/* A crash while the store was made: what it left is no store yet, and may be half a header. */
+static kv_status remove_unmade(const char *dir)
+{
+    static const char *const names[] = {FILE_NAME, FILE_NAME ".wal"};
+    char                     path[4096];
+
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        if (snprintf(path, sizeof path, "%s/%s", dir, names[i]) < (int)sizeof path && unlink(path) != 0 && errno != ENOENT)
+            return kv_fail_errno("remove %s", path);
+    return KV_OK;
+}
+
+/* The library would make an empty database in the place of a lost one. */
+static kv_status refuse_lost(const char *dir)
+{
+    char        path[4096];
+    struct stat about;
+
+    snprintf(path, sizeof path, "%s/" FILE_NAME, dir);
+    if (stat(path, &about) != 0)
+        return errno == ENOENT ? kv_fail(KV_CORRUPT, "%s is lost: the rest of its store is there", path) : kv_fail_errno("stat %s", path);
+    return about.st_size == 0 ? kv_fail(KV_CORRUPT, "%s is empty: it was cut to 0 bytes", path) : KV_OK;
+}
+
+#ifdef KYOTO_TREE
+/* The record that keeps the first leaf where it is: see the banner. */
+static kv_status plant_floor(struct kyoto_store *store)
+{
+    if (kcdbcheck(store->db, "", 0) >= 0 || kcdbset(store->db, "", 0, "", 0))
+        return KV_OK;
+    return explain(store, "set");
+}
+#endif
+
+static kv_status name_db(const struct kyoto_store *store, const struct kv_config *config, char *out, size_t out_bytes)
+{
+    const union kv_value *option = config->option;
+    size_t                size;
+
+    size = (size_t)snprintf(out, out_bytes, "%s/" FILE_NAME "#bnum=%" PRIu64 "#opts=%s%s#apow=%" PRIu64 "#msiz=%" PRIu64
+                            "#dfunit=%" PRIu64, store->dir.path, option[OPTION_BUCKETS].u64, option[OPTION_LINEAR].u64 ? "l" : "",
+                            option[OPTION_COMPRESS].u64 ? "c" : "", option[OPTION_ALIGN_POW].u64, option[OPTION_MAP].u64,
+                            option[OPTION_DEFRAG].u64);
+#ifdef KYOTO_TREE
+    if (size < out_bytes)
+        size += (size_t)snprintf(out + size, out_bytes - size, "#psiz=%" PRIu64 "#pccap=%" PRIu64, option[OPTION_PAGE_BYTES].u64,
+                                 kv_cache_bytes(config));
+#endif
+    return size < out_bytes ? KV_OK : kv_fail(KV_INVALID, "%s: too long a path", store->dir.path);
+}
+
 static kv_status open_db(struct kyoto_store *store, const struct kv_config *config)
 {
-    static const struct storedir_kind kind = {.engine = PEER, .format = 1};
-    const union kv_value             *option = config->option;
-    uint32_t                          mode = KCOWRITER | KCOCREATE | KCOTRYLOCK;
+    static const struct storedir_kind kind = {.engine = PEER, .format = FORMAT};
+    uint32_t                          mode = KCOWRITER | KCOTRYLOCK;
     char                              path[sizeof store->path];
-    int                               size;
+    bool                              made;
 
     if (strchr(config->dir, '#'))
         return kv_fail(KV_INVALID, "%s: Kyoto Cabinet takes what follows a # in a path for its settings", config->dir);
     TRY(storedir_open(&store->dir, config->dir, &kind));
-    size = snprintf(path, sizeof path, "%s/" FILE_NAME "#bnum=%" PRIu64 "#opts=%s%s#apow=%" PRIu64 "#msiz=%" PRIu64 "#dfunit=%" PRIu64,
-                    config->dir, option[OPTION_BUCKETS].u64, option[OPTION_LINEAR].u64 ? "l" : "",
-                    option[OPTION_COMPRESS].u64 ? "c" : "", option[OPTION_ALIGN_POW].u64, option[OPTION_MAP].u64,
-                    option[OPTION_DEFRAG].u64);
-#ifdef KYOTO_TREE
-    if ((size_t)size < sizeof path)
-        size += snprintf(path + size, sizeof path - (size_t)size, "#psiz=%" PRIu64 "#pccap=%" PRIu64, option[OPTION_PAGE_BYTES].u64,
-                         kv_cache_bytes(config));
-#endif
-    if ((size_t)size >= sizeof path)
-        return kv_fail(KV_INVALID, "%s: too long a path", config->dir);
-    store->autotran = option[OPTION_AUTOTRAN].u64;
+    TRY(name_db(store, config, path, sizeof path));
+    made = storedir_is_made(&store->dir);
+    store->autotran = config->option[OPTION_AUTOTRAN].u64;
     store->room.dir = store->dir.path;
-    store->room.reserve_bytes = option[OPTION_BUCKETS].u64 * 6 + RESERVE_BYTES;
+    store->room.reserve_bytes = config->option[OPTION_BUCKETS].u64 * 6 + RESERVE_BYTES;
 #ifdef KYOTO_TREE
     if (!store->autotran)
         store->room.cached_bytes_max = 2 * kv_cache_bytes(config);
 #endif
-    if (store->dir.created)
+    if (made) {
+        TRY(refuse_lost(config->dir));
+    } else {
+        if (store->dir.format >= FORMAT_WITH_MARK)
+            TRY(remove_unmade(config->dir));
         TRY(room_admit(&store->room, RESERVE_BYTES));
+        mode |= KCOCREATE;
+    }
     if (store->autotran)
         mode |= KCOAUTOTRAN;
     if (store->tier == KV_TIER_COMMIT)
         mode |= KCOAUTOSYNC;
     store->db = kcdbnew();
-    if (!kcdbopen(store->db, path, mode))
-        return explain(store, "open");
+    if (!kcdbopen(store->db, path, mode)) {
+        kv_status status = explain(store, "open");
+        return made && status == KV_INVALID ? kv_fail(KV_CORRUPT, "%s", fail_text()) : status; /* "invalid magic data" */
+    }
     memcpy(store->path, path, sizeof path);
-    if (store->dir.created || store->tier == KV_TIER_COMMIT) { /* the names of the file and of its log, which each open makes anew */
+#ifdef KYOTO_TREE
+    TRY(plant_floor(store));
+#endif
+    if (!made || store->tier == KV_TIER_COMMIT) { /* the names of the file and of its log, which each open makes anew */
         TRY(sync_file(store));
         TRY(file_sync_dir(config->dir));
     }
-    return KV_OK;
+    return made ? KV_OK : storedir_set_made(&store->dir);
 }
 
 static kv_status kyoto_open(const struct kv_config *config, struct kv_store **out)
@@ -409,9 +476,15 @@ static kv_status kyoto_scan(struct kv_session *session, slice first, kv_visit *v
     struct kyoto_store *store = store_of(session);
     struct reading      reading = {visit, arg, false, false};
     KCCUR              *cursor = kcdbcursor(store->db);
-    bool                more = first.size ? kccurjumpkey(cursor, first.data, first.size) : kccurjump(cursor);
     kv_status           status = KV_NOT_FOUND; /* where a scan ends */
+#ifdef KYOTO_TREE
+    slice smallest = first.size ? first : slice_of("", 1); /* a zero byte: behind the record with the empty key */
+    bool  more = kccurjumpkey(cursor, smallest.data, smallest.size);
+#else
+    bool more = kccurjump(cursor);
+#endif
 
+    (void)first;
     while (more && !reading.stopped)
         more = kccuraccept(cursor, lend, &reading, false, true);
     if (!more)
@@ -425,10 +498,14 @@ static kv_status kyoto_scan(struct kv_session *session, slice first, kv_visit *v
 static void kyoto_stats(struct kv_store *base, kv_figure *figure, void *arg)
 {
     struct kyoto_store *store = (struct kyoto_store *)base;
-    int64_t             count = kcdbcount(store->db), bytes = kcdbsize(store->db);
+    int64_t             bytes = kcdbsize(store->db);
+#ifndef KYOTO_TREE /* whose count is that of the last split of a leaf, after a kill */
+    int64_t count = kcdbcount(store->db);
 
     if (count >= 0)
         figure(arg, "live_keys", (uint64_t)count);
+#endif
+
     if (bytes >= 0)
         figure(arg, "disk_bytes", (uint64_t)bytes);
     figure(arg, "debt_bytes", 0);
