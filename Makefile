@@ -141,6 +141,10 @@ crosscheck:
 	$(SUBMAKE) all
 	harness/crosscheck.sh $(BUILD) $(CASES)
 
+## climb the ladder of the LSM tree (unbuffered writes, new buffers, ...), beside what was published, and draw report-ladder/ (ROUNDS=n DIR=folder)
+bench-ladder: all
+	harness/ladder.sh $(BUILD) report-ladder
+
 ## draw report/ again from the results of the last `make bench`
 plots: all
 	$(BUILD)/assay report $(BUILD)/results/*.json --out report
@@ -291,6 +295,6 @@ $(BUILD)/harness/counting.o: $(BUILD)/syscall-names.h
 clean:
 	rm -rf build build-*
 
-.PHONY: all bench bench-peers engines-table peers crosscheck plots planted crashtest planted-campaign tests deps test test-plain test-redis test-san fuzz fuzz-run plugin install uninstall help clean FORCE
+.PHONY: all bench bench-peers bench-ladder engines-table peers crosscheck plots planted crashtest planted-campaign tests deps test test-plain test-redis test-san fuzz fuzz-run plugin install uninstall help clean FORCE
 .SECONDARY:
 -include $(shell find $(BUILD) -name '*.d' 2>/dev/null)

@@ -22,7 +22,7 @@ enum arg_type {
     ARG_EACH   /* struct arg_list; may be given more than once, commas belong to the value */
 };
 
-#define ARG_LIST_MAX 64
+#define ARG_LIST_MAX 256
 
 struct arg_list {
     size_t      count;

@@ -76,6 +76,7 @@ static void streams_are_what_they_always_were(void **state)
         {"grid-uniform", UINT64_C(0x2993893eb24ee2af)},
         {"grid-zipfian", UINT64_C(0x9eeeec522fe7fa59)},
         {"hotset", UINT64_C(0xf3a27f96b7811332)},
+        {"lsm-ladder", UINT64_C(0xbc86963ac2379407)},
         {"lsm-put-read-compact", UINT64_C(0x648d840e64d50a9b)},
         {"missing", UINT64_C(0xdc3e119c539f3521)},
         {"mixed-batch", UINT64_C(0xdd5cbc309a42da60)},
