@@ -18,7 +18,7 @@ ALL_CFLAGS := -std=gnu11 -D_GNU_SOURCE -g $(OPT) -Wall -Wextra -Wshadow -Wstrict
 ALL_LDFLAGS := $(LDFLAGS) $(if $(SAN),-fsanitize=$(SAN)) -Wl,--dynamic-list=engines/plugin.symbols
 LDLIBS   := -ljansson -lxxhash -llz4 -lpthread -ldl -lm
 
-# Optional: without it, what wants many reads in flight uses threads.
+# Optional: without it, what wants many reads in flight uses threads (calibrate) or advice (lsm).
 ifneq ($(shell pkg-config --exists liburing 2>/dev/null && echo yes),)
 ALL_CFLAGS += -DASSAY_LIBURING
 LDLIBS     += -luring

@@ -2,7 +2,13 @@
 #define ENGINE lsm_engine
 #include "tests/bitcask_util.h"
 
+#include <errno.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <stddef.h>
 #include <sys/mount.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 
 /* Flushes after some tens of entries; merges soon. */
@@ -315,6 +321,158 @@ static void a_session_that_only_writes_keeps_nothing_old(void **state)
     close_db(&db);
 }
 
+/* ---- Many keys at once, from the disk. ---- */
+
+#define MANY 1500
+
+static const char *const ways[] = {"ring", "advised", "plain"};
+
+struct answers {
+    struct db *db;
+    slice     *keys;
+    size_t     next, right, failed;
+};
+
+/* What get_many says is what one get says. */
+static void compare(void *arg, size_t position, kv_status status, slice value)
+{
+    struct answers *answers = arg;
+    int             number = atoi((const char *)answers->keys[position].data + 1);
+    char            expected[64];
+
+    assert_int_equal(position, answers->next++);
+    if (status != KV_OK && status != KV_NOT_FOUND) {
+        assert_int_equal(status, KV_CORRUPT);
+        assert_non_null(strstr(fail_text(), ".table at "));
+        answers->failed++;
+        return;
+    }
+    snprintf(expected, sizeof expected, "value %04d", number);
+    assert_int_equal(status, number % 3 == 0 || number >= MANY ? KV_NOT_FOUND : KV_OK);
+    if (status == KV_OK) {
+        assert_int_equal(value.size, strlen(expected));
+        assert_memory_equal(value.data, expected, value.size);
+    }
+    answers->right++;
+}
+
+/* Blocks of a few entries over many tables, some of which are open; every third key deleted, which only some tables know. */
+static struct db open_many(const char *way)
+{
+    char text[400];
+
+    snprintf(text, sizeof text, TINY "block_bytes=128 cache_bytes=1 open_files=3 reads=%s", way);
+    return open_db(at("db"), text);
+}
+
+static void fill_many(void)
+{
+    struct db db = open_many("plain");
+
+    for (int i = 0; i < MANY; i++)
+        put(&db, key_text("k", i), "an older value, which nobody may see");
+    must(kv_compact(db.session));
+    for (int i = 0; i < MANY; i++)
+        put(&db, key_text("k", i * 7 % MANY), key_text("value ", i * 7 % MANY));
+    for (int i = 0; i < MANY; i += 3)
+        must(kv_del(db.session, slice_text(key_text("k", i))));
+    settle(&db);
+    close_db(&db);
+}
+
+/* Of damaged keys at most so many. */
+static size_t get_many_of_all_sizes(const char *way)
+{
+    static const size_t sizes[] = {1, 2, 15, 16, 17, 64, 127, 128, 129, 500, 3000};
+    struct db           db = open_many(way);
+    char               *text = malloc(3000 * 16);
+    slice              *keys = malloc(3000 * sizeof *keys);
+    struct answers      answers = {.db = &db, .keys = keys};
+    uint32_t            draw = 1;
+
+    for (size_t s = 0; s < sizeof sizes / sizeof *sizes; s++) {
+        for (size_t i = 0; i < sizes[s]; i++) { /* also what is not there, and some twice */
+            draw = draw * 1664525 + 1013904223;
+            keys[i] = slice_of(text + 16 * i, (size_t)snprintf(text + 16 * i, 16, "k%04d", (int)((draw >> 8) % (MANY + 200))));
+        }
+        answers.next = 0;
+        must(kv_get_many(db.session, keys, sizes[s], compare, &answers));
+        assert_int_equal(answers.next, sizes[s]);
+    }
+    close_db(&db);
+    free(keys);
+    free(text);
+    assert_true(answers.right > 0);
+    return answers.failed;
+}
+
+static void many_keys_are_what_one_is_however_they_are_read(void **state)
+{
+    (void)state;
+    fill_many();
+    for (size_t i = 0; i < 3; i++)
+        assert_int_equal(get_many_of_all_sizes(ways[i]), 0);
+}
+
+static void a_damaged_block_fails_its_keys_and_no_others(void **state)
+{
+    DIR           *list;
+    struct dirent *entry;
+
+    (void)state;
+    fill_many();
+    assert_non_null(list = opendir(at("db")));
+    while ((entry = readdir(list))) {
+        char path[1200], byte;
+        int  fd;
+        if (!strstr(entry->d_name, ".table"))
+            continue;
+        snprintf(path, sizeof path, "%s/%s", at("db"), entry->d_name);
+        assert_true((fd = open(path, O_RDWR | O_CLOEXEC)) >= 0);
+        assert_int_equal(pread(fd, &byte, 1, 40), 1);
+        byte ^= 1;
+        assert_int_equal(pwrite(fd, &byte, 1, 40), 1);
+        close(fd);
+    }
+    closedir(list);
+    for (size_t i = 0; i < 3; i++)
+        assert_true(get_many_of_all_sizes(ways[i]) > 0);
+}
+
+/* As a sandbox does it, and the recorder of crash tests. */
+static bool refuse_rings(void)
+{
+    struct sock_filter filter[] = {
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_io_uring_setup, 0, 1),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+    };
+    struct sock_fprog program = {sizeof filter / sizeof *filter, filter};
+
+    return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 && prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) == 0;
+}
+
+static void where_rings_are_refused_others_read(void **state)
+{
+    pid_t child;
+    int   status;
+
+    (void)state;
+    fill_many();
+    if ((child = fork()) == 0) {
+        if (!refuse_rings())
+            _exit(77);
+        assert_int_equal(syscall(SYS_io_uring_setup, 8, NULL), -1);
+        _exit(get_many_of_all_sizes("ring") == 0 ? 0 : 1);
+    }
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_true(WIFEXITED(status));
+    if (WEXITSTATUS(status) == 77)
+        skip();
+    assert_int_equal(WEXITSTATUS(status), 0);
+}
+
 /* ---- Checkpoints. ---- */
 
 /* Of each file of a.ending that is in both: one inode, or two. */
@@ -525,6 +683,9 @@ int main(void)
         TEST(defect_33_no_writer_waits_for_a_merge),
         TEST(a_tree_of_many_tables_opens_few_of_them),
         TEST(a_session_that_only_writes_keeps_nothing_old),
+        TEST(many_keys_are_what_one_is_however_they_are_read),
+        TEST(a_damaged_block_fails_its_keys_and_no_others),
+        TEST(where_rings_are_refused_others_read),
         TEST(a_checkpoint_shares_tables_and_never_a_log),
         TEST(a_checkpoint_on_another_file_system_is_refused),
         TEST(a_checkpoint_on_a_full_disk_leaves_nothing),

@@ -41,6 +41,10 @@ static void close_some(struct files *files)
         files->hand = file->next;
         if (__atomic_exchange_n(&file->used, false, __ATOMIC_RELAXED) || pthread_rwlock_trywrlock(&file->lock) != 0)
             continue;
+        if (__atomic_load_n(&file->pins, __ATOMIC_ACQUIRE)) {
+            pthread_rwlock_unlock(&file->lock);
+            continue;
+        }
         take_out(files, file);
         close(file->file.fd);
         file->file.fd = -1;
@@ -137,4 +141,13 @@ kv_status reopened_read_at(struct reopened *file, void *data, size_t size, uint6
     status = file_read_at(&file->file, data, size, offset, got);
     pthread_rwlock_unlock(&file->lock);
     return status;
+}
+
+kv_status reopened_pin(struct reopened *file, int *fd)
+{
+    TRY(use(file));
+    __atomic_add_fetch(&file->pins, 1, __ATOMIC_RELAXED);
+    *fd = file->file.fd;
+    pthread_rwlock_unlock(&file->lock);
+    return KV_OK;
 }

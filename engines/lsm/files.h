@@ -17,6 +17,7 @@ struct reopened {
     struct files    *files;
     struct reopened *next, *previous; /* in the ring, when open */
     pthread_rwlock_t lock;
+    uint32_t         pins;            /* atomic: it stays open; more only with the lock */
     bool             used;            /* atomic: since the hand came by */
 };
 
@@ -35,5 +36,11 @@ void reopened_close(struct reopened *file); /* when nobody reads any more */
 MUST_USE kv_status reopened_size(struct reopened *file, uint64_t *out);
 /* As file_read_at.  Any number of threads. */
 MUST_USE kv_status reopened_read_at(struct reopened *file, void *data, size_t size, uint64_t offset, size_t *got);
+/* Opens it if need be, and keeps it open until it is unpinned: for reads that go on behind a call.  Pins add up. */
+MUST_USE kv_status reopened_pin(struct reopened *file, int *fd);
+static inline void reopened_unpin(struct reopened *file)
+{
+    __atomic_sub_fetch(&file->pins, 1, __ATOMIC_RELEASE);
+}
 
 #endif

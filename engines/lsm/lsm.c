@@ -28,7 +28,8 @@
  *             compaction_write_bytes, trivial_moves, compaction_failures, checkpoints, delays, delay_ns, tables, runs, levels, cache_bytes,
  *             durable_seq
  * Checkpoint  checkpoint.c: tables by hard links, a copy of manifest and logs.
- * Not done    Reads by io_uring, caching through mmap.
+ * Many gets   many.c: blocks that are not in the cache are read together, by io_uring where it is (reads.h).
+ * Not done    Caching through mmap.
  */
 #include <stdlib.h>
 
@@ -41,6 +42,8 @@ static const char *const compression_words[] = {"none", "lz4", NULL};
 static const char *const layout_words[] = {[LAYOUT_PACKED] = "packed", [LAYOUT_SPLIT] = "split", NULL};
 static const char *const hashes_words[] = {[FILTER_ONE_HASH] = "one", [FILTER_HASH_A_PROBE] = "one-a-probe", NULL};
 static const char *const policy_words[] = {"leveled", "size-tiered", "count-tiered", NULL};
+
+static const char *const reads_words[] = {"ring", "advised", "plain", NULL};
 
 static const struct kv_option options[] = {
     [OPTION_MEMTABLE_BYTES] = {"memtable_bytes", KV_BYTES, "64M", 4096, 4294967296.0,
@@ -74,6 +77,7 @@ static const struct kv_option options[] = {
     [OPTION_SLOWDOWN_RUNS] = {"slowdown_runs", KV_COUNT, "12", 2, 1000, "runs to search, from which writers are held up a little"},
     [OPTION_STOP_RUNS] = {"stop_runs", KV_COUNT, "36", 2, 1000, "and at which they are held up most"},
     [OPTION_RATE] = {"rate", KV_BYTES, "0", 0, 0, "bytes that merges write a second at most; 0: no limit"},
+    [OPTION_READS] = {"reads", KV_WORD, "ring", 0, 0, "of blocks for many keys: by io_uring, after advice, one after the other", reads_words},
     {0},
 };
 
@@ -184,6 +188,7 @@ static void read_options(struct lsm *store, const struct kv_config *config)
         .slowdown_runs       = (uint32_t)value[OPTION_SLOWDOWN_RUNS].u64,
         .stop_runs           = (uint32_t)value[OPTION_STOP_RUNS].u64,
         .rate                = value[OPTION_RATE].u64,
+        .reads               = (enum reads_way)value[OPTION_READS].u64,
     };
     if (store->options.stop_runs < store->options.slowdown_runs)
         store->options.stop_runs = store->options.slowdown_runs;
@@ -312,6 +317,8 @@ static void lsm_session_close(struct kv_session *base)
     buf_free(&session->hashes);
     buf_free(&session->places);
     buf_free(&session->value);
+    buf_free(&session->frames);
+    reads_close(session->reads);
     free(session);
 }
 

@@ -3,8 +3,6 @@
 
 #include "engines/base/snapshot.h"
 
-#define GROUP 16u /* gets in flight together */
-
 static kv_status find_in_tables(const struct version *version, struct epoch_slot *slot, slice key, uint64_t hash, uint64_t seq,
                                 struct entry *out)
 {
@@ -58,43 +56,6 @@ kv_status lsm_get(struct kv_session *base, slice key, kv_visit *visit, void *arg
         visit(arg, entry.key, entry.value);
     epoch_exit(session->epoch);
     return status;
-}
-
-/* The misses of a group of keys for buckets and filters are in flight together. */
-kv_status lsm_get_many(struct kv_session *base, const slice *keys, size_t count, kv_visit_many *visit, void *arg)
-{
-    struct lsm_session *session = (struct lsm_session *)base;
-    struct lsm         *store = lsm_of(base);
-    uint64_t            hash[GROUP];
-
-    for (size_t first = 0; first < count; first += GROUP) {
-        size_t       group = count - first < GROUP ? count - first : GROUP;
-        struct view *view;
-        epoch_enter(session->epoch);
-        view = view_now(store);
-        for (size_t i = 0; i < group; i++) {
-            hash[i] = key_hash(keys[first + i]);
-            memtable_prefetch(view->active, hash[i]);
-            for (uint32_t j = 0; j < view->immutables; j++)
-                memtable_prefetch(view->immutable[j], hash[i]);
-        }
-        for (size_t r = 0; r < view->version->count; r++) {
-            for (size_t i = 0; i < group; i++) {
-                const struct table *table = run_find(&view->version->run[r], keys[first + i]);
-                if (table && table->filter_bytes)
-                    __builtin_prefetch(table->filter + filter_line(table->filter_bytes, hash[i]));
-            }
-        }
-        for (size_t i = 0; i < group; i++) {
-            struct entry entry;
-            kv_status    status = tree_find(store, view, session->epoch, keys[first + i], hash[i], SEQ_MAX, &entry);
-            if (status == KV_OK && entry.type == ENTRY_DELETE)
-                status = KV_NOT_FOUND;
-            visit(arg, first + i, status, status == KV_OK ? entry.value : (slice){0});
-        }
-        epoch_exit(session->epoch);
-    }
-    return KV_OK;
 }
 
 /* ---- Scans. ---- */

@@ -26,6 +26,7 @@
 #include "engines/base/ticker.h"
 #include "engines/engine.h"
 #include "engines/lsm/memtable.h"
+#include "engines/lsm/reads.h"
 #include "engines/lsm/version.h"
 #include "engines/lsm/wal.h"
 
@@ -65,7 +66,8 @@ enum option_row {
     OPTION_SMALL_BYTES,
     OPTION_SLOWDOWN_RUNS,
     OPTION_STOP_RUNS,
-    OPTION_RATE
+    OPTION_RATE,
+    OPTION_READS
 };
 
 struct options {
@@ -88,6 +90,7 @@ struct options {
     uint32_t    threshold_min, threshold_max;
     uint64_t    small_bytes;
     uint32_t    slowdown_runs, stop_runs;
+    enum reads_way reads;            /* of blocks for many keys */
     uint64_t    rate;                /* bytes a second that compactions write at most; 0: no limit */
 };
 
@@ -193,7 +196,8 @@ struct lsm_session {
     uint64_t              writing_seq; /* atomic: the first number that this session has taken and not yet put; 0: none */
     uint64_t              owed_ns;     /* of delays */
     struct commit_request request;
-    struct buf            entries, hashes, places, value;
+    struct buf            entries, hashes, places, value, frames;
+    struct reads         *reads; /* NULL until the first that waits for the disk */
 };
 
 static inline struct lsm *lsm_of(struct kv_session *session)

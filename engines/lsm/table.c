@@ -283,33 +283,40 @@ size_t table_find_block(const struct table *table, slice key)
     return low;
 }
 
-static kv_status load(struct table *table, struct epoch_slot *slot, size_t number, struct cached_block **out)
+kv_status table_take_in(struct table *table, struct epoch_slot *slot, size_t number, const char *frame, struct cached_block **out)
 {
     struct table_frame   where = table->frame[number];
     struct frame_tail    tail;
-    struct cached_block *block = NULL;
-    char                 small[16384];
-    char                *bytes = where.bytes <= sizeof small && cache_reuses(table->cache) ? small : malloc(where.bytes);
+    struct cached_block *block;
     kv_status            status;
+
+    *out = NULL;
+    TRY(check_frame(table, where, frame, &tail));
+    if (!(block = cached_block_new(tail.raw_bytes)))
+        return KV_NO_MEMORY;
+    if ((status = unpack(table, where, frame, &tail, block->payload)) == KV_OK)
+        *out = cache_add(table->cache, slot, &table->block[number], block);
+    else
+        cached_block_release(block);
+    return status;
+}
+
+static kv_status load(struct table *table, struct epoch_slot *slot, size_t number, struct cached_block **out)
+{
+    struct table_frame where = table->frame[number];
+    char               small[16384];
+    char              *bytes = where.bytes <= sizeof small && cache_reuses(table->cache) ? small : malloc(where.bytes);
+    kv_status          status;
 
     *out = NULL;
     if (!bytes)
         return kv_fail(KV_NO_MEMORY, "no memory for a block of %s", table->file.file.path);
-    if ((status = read_exactly(table, bytes, where.bytes, where.offset)) == KV_OK &&
-        (status = check_frame(table, where, bytes, &tail)) == KV_OK) {
-        if (!(block = cached_block_new(tail.raw_bytes)))
-            status = KV_NO_MEMORY;
-        else
-            status = unpack(table, where, bytes, &tail, block->payload);
-    }
+    status = read_exactly(table, bytes, where.bytes, where.offset);
+    if (status == KV_OK)
+        status = table_take_in(table, slot, number, bytes, out);
     if (bytes != small)
         free(bytes);
-    if (status != KV_OK) {
-        cached_block_release(block);
-        return status;
-    }
-    *out = cache_add(table->cache, slot, &table->block[number], block);
-    return KV_OK;
+    return status;
 }
 
 static kv_status view_of(const struct table *table, size_t number, const struct cached_block *block, struct block_view *out)
@@ -319,14 +326,11 @@ static kv_status view_of(const struct table *table, size_t number, const struct 
     return KV_OK;
 }
 
-kv_status table_get(struct table *table, struct epoch_slot *slot, slice key, uint64_t seq, struct entry *out)
+kv_status table_search(const struct table *table, size_t number, const struct cached_block *block, slice key, uint64_t seq,
+                       struct entry *out)
 {
-    size_t               number = table_find_block(table, key);
-    struct cached_block *block = cache_find(&table->block[number]);
-    struct block_view    view;
+    struct block_view view;
 
-    if (!block)
-        TRY(load(table, slot, number, &block));
     TRY(view_of(table, number, block, &view));
     switch (block_get(&view, key, seq, out)) {
     case BLOCK_FOUND:
@@ -336,6 +340,20 @@ kv_status table_get(struct table *table, struct epoch_slot *slot, slice key, uin
     default:
         return damaged(table, table->frame[number].offset, "a block's entries contradict themselves");
     }
+}
+
+kv_status table_get_in(struct table *table, struct epoch_slot *slot, size_t number, slice key, uint64_t seq, struct entry *out)
+{
+    struct cached_block *block = cache_find(&table->block[number]);
+
+    if (!block)
+        TRY(load(table, slot, number, &block));
+    return table_search(table, number, block, key, seq, out);
+}
+
+kv_status table_get(struct table *table, struct epoch_slot *slot, slice key, uint64_t seq, struct entry *out)
+{
+    return table_get_in(table, slot, table_find_block(table, key), key, seq, out);
 }
 
 /* ---- The cursor. ---- */

@@ -146,6 +146,19 @@ static inline bool table_covers(const struct table *table, slice key)
 /* Inside the epoch of slot.  The newest version of key that is not younger than seq; out->value lies in a cached block, good
  * until the epoch is left.  KV_NOT_FOUND: the table has none (a tombstone is KV_OK).  Does not ask the filter. */
 MUST_USE kv_status table_get(struct table *table, struct epoch_slot *slot, slice key, uint64_t seq, struct entry *out);
+/* The same when the block is known; and whether that would read the file. */
+MUST_USE kv_status table_get_in(struct table *table, struct epoch_slot *slot, size_t number, slice key, uint64_t seq,
+                                struct entry *out);
+static inline bool table_holds(const struct table *table, size_t number)
+{
+    return __atomic_load_n(&table->block[number], __ATOMIC_RELAXED) != NULL;
+}
+/* Inside the epoch of slot.  Checks and unpacks the frame of a block that somebody has read, and caches it. */
+MUST_USE kv_status table_take_in(struct table *table, struct epoch_slot *slot, size_t number, const char *frame,
+                                 struct cached_block **out);
+/* Looks for the key in a block of the table's, as table_get. */
+MUST_USE kv_status table_search(const struct table *table, size_t number, const struct cached_block *block, slice key, uint64_t seq,
+                                struct entry *out);
 /* Which block could have the key. */
 size_t table_find_block(const struct table *table, slice key);
 
