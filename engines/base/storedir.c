@@ -39,6 +39,8 @@ static kv_status make_directory(const char *path)
 
     if (mkdir(path, 0755) == 0)
         return sync_parent(path);
+    if (errno == ENOENT)
+        return kv_fail(KV_INVALID, "cannot make the directory %s: the one that it is to stand in does not exist; make that first", path);
     if (errno != EEXIST)
         return kv_fail_errno("make directory %s", path);
     if (stat(path, &about) == 0 && !S_ISDIR(about.st_mode))
@@ -236,6 +238,20 @@ kv_status storedir_set_made(const struct storedir *dir)
     TRY(file_open(&made, dir->path, MADE, O_WRONLY | O_CREAT));
     file_close(&made);
     return file_sync_dir(dir->path);
+}
+
+kv_status storedir_refuse_lost(const struct storedir *dir, const char *name, bool may_be_empty)
+{
+    char        path[PATH_MAX];
+    struct stat about;
+
+    if (snprintf(path, sizeof path, "%s/%s", dir->path, name) >= (int)sizeof path)
+        return kv_fail(KV_INVALID, "the path %s is too long", dir->path);
+    if (stat(path, &about) != 0 && (errno == ENOENT || errno == ENOTDIR))
+        return kv_fail(KV_CORRUPT, "%s is lost: the rest of its store is there", path);
+    if (stat(path, &about) != 0)
+        return kv_fail_errno("stat %s", path);
+    return about.st_size == 0 && !may_be_empty ? kv_fail(KV_CORRUPT, "%s is empty: it was cut to 0 bytes", path) : KV_OK;
 }
 
 uint64_t storedir_disk_bytes(const char *path)

@@ -60,6 +60,8 @@ void storedir_close(struct storedir *dir);
  */
 bool storedir_is_made(const struct storedir *dir);
 MUST_USE kv_status storedir_set_made(const struct storedir *dir);
+/* Of a store that is made: KV_CORRUPT, naming it, when a file that it always has is absent or, if it may not be, empty. */
+MUST_USE kv_status storedir_refuse_lost(const struct storedir *dir, const char *name, bool may_be_empty);
 
 /* Allocated bytes of the files in a directory, without those in directories below it; for engines that do not know their files. */
 uint64_t storedir_disk_bytes(const char *path);

@@ -77,7 +77,7 @@ static const struct kv_option options[] = {
 #else
     [OPTION_ALIGN_POW]  = {"apow", KV_COUNT, "3", 0, 15, "records begin at multiples of 2 to this power", NULL, NULL},
 #endif
-    [OPTION_MAP]        = {"map_bytes", KV_BYTES, "4G", 0, 1e15, "so much of the file is in a shared mapping", NULL, NULL},
+    [OPTION_MAP]        = {"map_bytes", KV_BYTES, "4G", 0, 1ull << 50, "so much of the file is in a shared mapping", NULL, NULL},
     [OPTION_DEFRAG]     = {"dfunit", KV_COUNT, "0", 0, 1 << 20, "defragmentation after so many updates; 0: none", NULL, NULL},
     [OPTION_AUTOTRAN]   = {"autotran", KV_BOOL, "true", 0, 0, "each write is a transaction; false breaks the tier", NULL, NULL},
 #ifdef KYOTO_TREE
@@ -191,18 +191,6 @@ static kv_status remove_unmade(const char *dir)
     return KV_OK;
 }
 
-/* The library would make an empty database in the place of a lost one. */
-static kv_status refuse_lost(const char *dir)
-{
-    char        path[4096];
-    struct stat about;
-
-    snprintf(path, sizeof path, "%s/" FILE_NAME, dir);
-    if (stat(path, &about) != 0)
-        return errno == ENOENT ? kv_fail(KV_CORRUPT, "%s is lost: the rest of its store is there", path) : kv_fail_errno("stat %s", path);
-    return about.st_size == 0 ? kv_fail(KV_CORRUPT, "%s is empty: it was cut to 0 bytes", path) : KV_OK;
-}
-
 #ifdef KYOTO_TREE
 /* The record that keeps the first leaf where it is: see the banner. */
 static kv_status plant_floor(struct kyoto_store *store)
@@ -250,7 +238,7 @@ static kv_status open_db(struct kyoto_store *store, const struct kv_config *conf
         store->room.cached_bytes_max = 2 * kv_cache_bytes(config);
 #endif
     if (made) {
-        TRY(refuse_lost(config->dir));
+        TRY(storedir_refuse_lost(&store->dir, FILE_NAME, false)); /* the library would make an empty one in its place */
     } else {
         if (store->dir.format >= FORMAT_WITH_MARK)
             TRY(remove_unmade(config->dir));
