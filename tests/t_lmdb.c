@@ -320,6 +320,12 @@ TEST(a_file_that_was_cut_short_is_corrupt)
     assert_int_equal(try_open(&db, KV_TIER_PROCESS, ""), KV_CORRUPT);
 }
 
+TEST(a_lost_data_file_is_no_empty_store)
+{
+    BODY;
+    a_lost_file_is_corruption("data.mdb");
+}
+
 TEST(a_meta_page_that_is_none_is_corrupt)
 {
     static const char zeros[64];
@@ -381,6 +387,8 @@ TEST(what_a_crash_left_half_made_is_made_again)
     fill(0);
     snprintf(path, sizeof path, "%s/data.mdb", dir);
     assert_int_equal(unlink(path), 0);
+    snprintf(path, sizeof path, "%s/MADE", dir);
+    assert_int_equal(unlink(path), 0);
     snprintf(path, sizeof path, "%s/data.new", dir);
     fd = open(path, O_CREAT | O_WRONLY | O_CLOEXEC, 0644);
     assert_int_equal(ftruncate(fd, 5000), 0);
@@ -408,6 +416,7 @@ int main(void)
         CASE(more_sessions_than_readers_are_refused_and_say_which_option),
         CASE(each_tier_has_its_flags),
         CASE(a_file_that_was_cut_short_is_corrupt),
+        CASE(a_lost_data_file_is_no_empty_store),
         CASE(a_meta_page_that_is_none_is_corrupt),
         CASE(a_page_that_is_none_is_corrupt),
         CASE(a_flipped_byte_within_a_value_is_told_by_the_value),

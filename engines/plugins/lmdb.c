@@ -1,8 +1,10 @@
 /*
  * lmdb.c -- LMDB: a copy-on-write B+tree in one memory-mapped file.  Written against 0.9.24; "lmdb.h" below is its manual.
  *
- * Files       STORE, LOCK: see base/storedir.h.  data.mdb, lock.mdb: LMDB's.  data.new: a file that is being made, by the
- *             first open or by compact; it is synced and renamed when it is whole, and removed when a crash left it.
+ * Files       STORE, LOCK, MADE: see base/storedir.h.  data.mdb, lock.mdb: LMDB's.  data.new: a file that is being made, by the
+ *             first open or by compact; it is synced and renamed when it is whole, and removed when a crash left it.  LMDB makes an
+ *             empty store where it finds no data.mdb, or an empty one, so MADE comes when that has its name: a loss later is
+ *             corruption.
  * Read        One reset read transaction a session, renewed for each get (MDB_NOTLS ties its slot of the reader table to the
  *             session, not to the thread); values are lent from the map.  get_many and scan are one transaction each.
  * Write       One write transaction a call, a batch in one; LMDB lets one writer in at a time.  modify is one of them.
@@ -286,7 +288,7 @@ static kv_status open_data(struct lmdb_store *store)
     if (stat(path, &about) != 0) /* before LMDB makes it longer */
         return kv_fail_errno("look for %s", path);
     if (about.st_size == 0) /* LMDB would take it for a new one */
-        return kv_fail(KV_CORRUPT, "%s: ends at offset 0", path);
+        return kv_fail(KV_CORRUPT, "%s is empty: it was cut to 0 bytes", path);
     TRY(open_env(store, store->dir.path, store->env_flags, &store->env));
     TRY(translate(store, mdb_txn_begin(store->env, NULL, MDB_RDONLY, &txn), "begin"));
     status = check_length(store, txn, (uint64_t)about.st_size);
@@ -769,13 +771,19 @@ static kv_status open_store(struct lmdb_store *store, const struct kv_config *co
 {
     static const struct storedir_kind kind = {.engine = "lmdb", .format = 1};
     char                              path[4096];
+    bool                              made;
 
     TRY(storedir_open(&store->dir, config->dir, &kind));
     TRY(file_unlink(store->dir.path, DATA_NEW));
     TRY(data_path(store, DATA, path));
-    if (access(path, F_OK) != 0)
+    made = storedir_is_made(&store->dir);
+    if (made)
+        TRY(storedir_refuse_lost(&store->dir, DATA, false));
+    else if (access(path, F_OK) != 0)
         TRY(create_data(store));
     TRY(open_data(store));
+    if (!made)
+        TRY(storedir_set_made(&store->dir));
     if (config->durability.tier == KV_TIER_INTERVAL &&
         !(store->ticker = ticker_start(config->durability.interval_ns, sync_store, store)))
         return KV_NO_MEMORY;
