@@ -199,6 +199,64 @@ static void fill(uint64_t count)
     close_db(&db);
 }
 
+TEST(a_lost_database_is_no_empty_store)
+{
+    BODY;
+    a_lost_file_is_corruption("store.db");
+}
+
+static void copy_file(const char *from_dir, const char *to_dir, const char *name)
+{
+    char    path[400], bytes[65536];
+    ssize_t got;
+    int     from, to;
+
+    snprintf(path, sizeof path, "%s/%s", from_dir, name);
+    from = open(path, O_RDONLY | O_CLOEXEC);
+    snprintf(path, sizeof path, "%s/%s", to_dir, name);
+    to = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0644);
+    assert_true(from >= 0 && to >= 0);
+    while ((got = read(from, bytes, sizeof bytes)) > 0)
+        assert_int_equal(write(to, bytes, (size_t)got), got);
+    close(from);
+    close(to);
+}
+
+/* As a kill would leave it: the first time even the table is in the log only, then the last key is.  Then the log goes. */
+TEST(a_lost_log_is_no_older_store)
+{
+    static const char *const files[] = {"STORE", "MADE", "store.db", "store.db-wal"};
+    struct db                db;
+    char                     copy[300], path[400];
+    struct stat              about;
+
+    BODY;
+    for (int round = 0; round < 2; round++) {
+        db = open_db(KV_TIER_COMMIT, "");
+        must(put_numbered(db.session, (uint64_t)round, 100));
+        snprintf(copy, sizeof copy, "%s/copy%d", root, round);
+        assert_int_equal(mkdir(copy, 0755), 0);
+        for (size_t i = 0; i < sizeof files / sizeof *files; i++)
+            copy_file(dir, copy, files[i]);
+        close_db(&db);
+        snprintf(path, sizeof path, "%s/store.db-wal", dir);
+        assert_int_equal(stat(path, &about), 0);
+        assert_int_equal(about.st_size, 0);
+    }
+    for (int round = 0; round < 2; round++) {
+        snprintf(dir, sizeof dir, "%s/copy%d", root, round);
+        snprintf(path, sizeof path, "%s/store.db-wal", dir);
+        snprintf(copy, sizeof copy, "%s/away%d", root, round);
+        assert_int_equal(rename(path, copy), 0);
+        assert_int_equal(try_open(&db, KV_TIER_COMMIT, ""), KV_CORRUPT);
+        assert_non_null(strstr(fail_text(), path));
+        assert_int_equal(rename(copy, path), 0);
+        db = open_db(KV_TIER_COMMIT, "");
+        expect_numbered(db.session, (uint64_t)round + 1);
+        close_db(&db);
+    }
+}
+
 TEST(a_header_that_is_none_is_corrupt)
 {
     struct db db;
@@ -273,23 +331,6 @@ TEST(a_flipped_byte_within_a_value_is_told_by_the_value)
     close_db(&db);
 }
 
-static void copy_file(const char *from_dir, const char *to_dir, const char *name)
-{
-    char    path[400], bytes[65536];
-    ssize_t got;
-    int     from, to;
-
-    snprintf(path, sizeof path, "%s/%s", from_dir, name);
-    from = open(path, O_RDONLY | O_CLOEXEC);
-    snprintf(path, sizeof path, "%s/%s", to_dir, name);
-    to = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0644);
-    assert_true(from >= 0 && to >= 0);
-    while ((got = read(from, bytes, sizeof bytes)) > 0)
-        assert_int_equal(write(to, bytes, (size_t)got), got);
-    close(from);
-    close(to);
-}
-
 TEST(a_log_ends_at_its_first_damaged_frame)
 {
     struct db          db = open_db(KV_TIER_PROCESS, "");
@@ -330,6 +371,8 @@ int main(void)
         CASE(a_page_size_that_sqlite_would_ignore_is_refused),
         CASE(a_table_with_a_rowid_does_the_same_and_stays_one),
         CASE(after_an_io_error_nothing_is_written_and_all_is_read),
+        CASE(a_lost_database_is_no_empty_store),
+        CASE(a_lost_log_is_no_older_store),
         CASE(a_header_that_is_none_is_corrupt),
         CASE(a_page_that_is_none_is_corrupt),
         CASE(a_file_that_was_cut_short_is_corrupt),

@@ -1,7 +1,12 @@
 /*
  * sqlite.c -- SQLite: a B-tree in pages with a write-ahead log, as a table of keys and values.  Written against 3.40.
  *
- * Files       STORE, LOCK: see base/storedir.h.  store.db, store.db-wal, store.db-shm: SQLite's.
+ * Files       STORE, LOCK, MADE: see base/storedir.h.  store.db, store.db-wal, store.db-shm: SQLite's.  It makes an empty database
+ *             where it finds none, so MADE comes when the table, the database and the names of both files are durable: a loss later
+ *             is corruption.  The log stays when the store is closed, as a file of 0 bytes (SQLITE_FCNTL_PERSIST_WAL, and a
+ *             journal_size_limit of 0 for that moment), and is never absent: without that a log which was lost after a kill, with
+ *             all that was in it, could not be told from one that SQLite removed.  Another program that closes the database does
+ *             remove it; an empty file in its place mends that.  A log that was cut to 0 bytes is not told.
  * Table       kv(key BLOB PRIMARY KEY, value BLOB) WITHOUT ROWID: one tree, found by one search.  sqlite.org/withoutrowid.html
  *             recommends it for keys that are no integers, while rows are "less than about 1/20th the size of a database
  *             page", as 16 + 100 bytes are; for larger values, rowid=true makes the table with a rowid and an index of the keys,
@@ -245,6 +250,7 @@ static kv_status connect(struct sqlite_store *store, sqlite3 **db, int flags)
 
     TRY(translate(store, *db, code, "open"));
     sqlite3_extended_result_codes(*db, 1);
+    sqlite3_file_control(*db, "main", SQLITE_FCNTL_PERSIST_WAL, &(int){1});
     sqlite3_busy_handler(*db, wait_when_busy, NULL);
     return KV_OK;
 }
@@ -613,6 +619,16 @@ static kv_status expect_wal(struct sqlite_store *store, sqlite3 *db)
     return status;
 }
 
+/* What SQLite would make anew without a word; also where only the table was lost, with the log that it was made in. */
+static kv_status refuse_lost(const struct storedir *dir)
+{
+    TRY(storedir_refuse_lost(dir, DATA, false));
+    if (storedir_refuse_lost(dir, LOG, true) == KV_OK)
+        return KV_OK;
+    return kv_fail(KV_CORRUPT, "%s/" LOG " is lost, and with it what was written last; if another program has closed the database, "
+                   "make an empty file in its place", dir->path);
+}
+
 /* Makes the database with full syncs, whatever the tier, so that a crash leaves none or a whole one. */
 static kv_status make_table(struct sqlite_store *store, const struct kv_config *config, sqlite3 *db)
 {
@@ -629,21 +645,27 @@ static kv_status open_database(struct sqlite_store *store, const struct kv_confi
     static const struct storedir_kind kind = {.engine = "sqlite", .format = 1};
     struct sqlite_session            *keeper;
     sqlite3                          *db = NULL;
+    bool                              made;
     kv_status                         status;
 
     TRY(storedir_open(&store->dir, config->dir, &kind));
+    made = storedir_is_made(&store->dir);
+    if (made)
+        TRY(refuse_lost(&store->dir));
     if (snprintf(store->path, sizeof store->path, "%s/" DATA, store->dir.path) >= (int)sizeof store->path)
         return kv_fail(KV_INVALID, "the path %s is too long", store->dir.path);
-    status = connect(store, &db, SQLITE_OPEN_CREATE);
+    status = connect(store, &db, made ? 0 : SQLITE_OPEN_CREATE);
     if (status == KV_OK)
-        status = make_table(store, config, db);
+        status = made ? expect_wal(store, db) : make_table(store, config, db);
     if (status == KV_OK && (status = sqlite_connect(store, &keeper)) == KV_OK)
         store->keeper = &keeper->base;
     sqlite3_close(db); /* behind the keeper's open, so that it is not the last */
     TRY(status);
     TRY(file_sync_dir(store->dir.path)); /* the names of database and log */
-    if (config->durability.tier != KV_TIER_PROCESS)
+    if (!made || config->durability.tier != KV_TIER_PROCESS)
         TRY(sync_through(store, store->keeper)); /* what is served from here on is durable, whatever tier wrote it */
+    if (!made)
+        TRY(storedir_set_made(&store->dir));
     if (config->durability.tier == KV_TIER_INTERVAL &&
         !(store->ticker = ticker_start(config->durability.interval_ns, sync_store, store)))
         return KV_NO_MEMORY;
@@ -655,8 +677,11 @@ static kv_status sqlite_close_store(struct kv_store *base)
     struct sqlite_store *store = (struct sqlite_store *)base;
 
     ticker_stop(store->ticker);
-    if (store->keeper)
-        sqlite_disconnect(session_of(store->keeper)); /* the last one: copies the log into the tree and removes it */
+    if (store->keeper) { /* the last one: copies the log into the tree, and leaves it empty */
+        if (!has_failed(store))
+            (void)run(store, session_of(store->keeper)->db, "PRAGMA journal_size_limit=0");
+        sqlite_disconnect(session_of(store->keeper));
+    }
     storedir_close(&store->dir);
     pthread_mutex_destroy(&store->write_lock);
     pthread_mutex_destroy(&store->sentence_lock);
