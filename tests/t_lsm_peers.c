@@ -189,8 +189,10 @@ TEST(options_by_their_own_names_reach_rocksdb)
     expect_setting(&db, "WriteOptions.sync", "true");
     expect_setting(&db, "wal_recovery_mode", "kPointInTimeRecovery");
     close_db(&db);
+    snprintf(dir, sizeof dir, "%s/new", root);
     assert_int_equal(try_open(&db, KV_TIER_PROCESS, "more=no_such_option=1"), KV_INVALID);
     assert_non_null(strstr(fail_text(), "no_such_option"));
+    assert_int_equal(access(dir, F_OK), -1);
 }
 
 int main(void)

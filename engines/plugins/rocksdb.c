@@ -110,15 +110,15 @@ static const struct kv_option options[] = {
                                        compression_words},
     [OPTION_COMPACTION] = {"compaction", KV_WORD, "level", 0, 0, "style", compaction_words},
     [OPTION_DYNAMIC_LEVELS] = {"dynamic_levels", KV_BOOL, "true", 0, 0, "level sizes follow that of the last level"},
-    [OPTION_LEVEL_BASE] = {"level_base", KV_BYTES, "256M", 65536, 1e15, "size of level 1 (max_bytes_for_level_base)",
+    [OPTION_LEVEL_BASE] = {"level_base", KV_BYTES, "256M", 65536, 1ull << 50, "size of level 1 (max_bytes_for_level_base)",
                            .small = "256k"},
-    [OPTION_TABLE_SIZE] = {"table_size", KV_BYTES, "64M", 4096, 1e12, "of the files of level 1 (target_file_size_base)",
+    [OPTION_TABLE_SIZE] = {"table_size", KV_BYTES, "64M", 4096, 1ull << 40, "of the files of level 1 (target_file_size_base)",
                            .small = "64k"},
     [OPTION_L0_TRIGGER] = {"l0_trigger", KV_COUNT, "4", 1, 1000, "files in level 0 that begin a compaction"},
     [OPTION_BACKGROUND_JOBS] = {"background_jobs", KV_COUNT, "0", 0, 256, "flushes and compactions at once; 0: one a processor"},
     [OPTION_OPEN_FILES] = {"open_files", KV_COUNT, "0", 0, 1e9, "table files kept open; 0: all"},
-    [OPTION_BYTES_PER_SYNC] = {"bytes_per_sync", KV_BYTES, "1M", 0, 1e12, "tables go to the disk in such pieces; 0: as the kernel likes"},
-    [OPTION_WAL_BYTES_PER_SYNC] = {"wal_bytes_per_sync", KV_BYTES, "0", 0, 1e12, "and so does the WAL"},
+    [OPTION_BYTES_PER_SYNC] = {"bytes_per_sync", KV_BYTES, "1M", 0, 1ull << 40, "tables go to the disk in such pieces; 0: as the kernel likes"},
+    [OPTION_WAL_BYTES_PER_SYNC] = {"wal_bytes_per_sync", KV_BYTES, "0", 0, 1ull << 40, "and so does the WAL"},
     [OPTION_WAL_RECOVERY] = {"wal_recovery", KV_WORD, "point-in-time", 0, 0, "what recovery makes of damage in the WAL",
                              recovery_words},
     [OPTION_WAL_RECYCLE] = {"wal_recycle", KV_COUNT, "0", 0, 1000, "old WAL files that new ones overwrite (recycle_log_file_num)"},
@@ -346,10 +346,25 @@ static void set_options(struct rocks *store, const struct kv_config *config)
     rocksdb_writeoptions_set_sync(store->write, config->durability.tier == KV_TIER_COMMIT);
 }
 
-/* An absent db/ is made, with its name made durable, once: what is missing later was lost. */
-static kv_status open_database(struct rocks *store, const struct kv_config *config)
+static kv_status set_more(struct rocks *store, const char *more)
 {
-    const char              *name = "default", *more = config->option[OPTION_MORE].text;
+    char     *error = NULL;
+    kv_status status;
+
+    if (!*more)
+        return KV_OK;
+    rocksdb_get_options_from_string(store->options, more, store->options, &error);
+    if (!error)
+        return KV_OK;
+    status = kv_fail(KV_INVALID, "rocksdb.more=%s: %s", more, error);
+    rocksdb_free(error);
+    return status;
+}
+
+/* An absent db/ is made, with its name made durable, once: what is missing later was lost. */
+static kv_status open_database(struct rocks *store)
+{
+    const char              *name = "default";
     const rocksdb_options_t *family_options[1];
     char                    *error = NULL;
     bool                     made = storedir_is_made(&store->dir);
@@ -359,10 +374,6 @@ static kv_status open_database(struct rocks *store, const struct kv_config *conf
         return kv_fail_errno("mkdir %s", store->path);
     if (!made)
         TRY(file_sync_dir(store->dir.path));
-    if (*more) {
-        rocksdb_get_options_from_string(store->options, more, store->options, &error);
-        TRY(told(store, error));
-    }
     rocksdb_options_set_create_if_missing(store->options, !made);
     family_options[0] = store->options;
     store->db = rocksdb_open_column_families(store->options, store->path, 1, &name, family_options, &store->family, &error);
@@ -384,16 +395,17 @@ static kv_status rocks_open(const struct kv_config *config, struct kv_store **ou
     pthread_mutex_init(&store->room_lock, NULL);
     pthread_mutex_init(&store->failure_lock, NULL);
     store->dir.lock = FILE_CLOSED;
-    status = storedir_open(&store->dir, config->dir, &kind);
+    store->options = rocksdb_options_create();
+    set_options(store, config);
+    status = set_more(store, config->option[OPTION_MORE].text); /* a wrong one is found before anything is made */
+    if (status == KV_OK)
+        status = storedir_open(&store->dir, config->dir, &kind);
     if (status == KV_OK && asprintf(&store->path, "%s/db", config->dir) < 0) {
         store->path = NULL;
         status = kv_fail(KV_NO_MEMORY, "no memory for a store");
     }
-    if (status == KV_OK) {
-        store->options = rocksdb_options_create();
-        set_options(store, config);
-        status = open_database(store, config);
-    }
+    if (status == KV_OK)
+        status = open_database(store);
     if (status == KV_OK) {
         *out = &store->base;
         return KV_OK;
