@@ -79,7 +79,12 @@ static kv_status check_place(const char *dir, const char *what)
 /* The temporary directory, empty and locked. */
 static kv_status take_directory(const char *path, int *lock)
 {
-    if (mkdir(path, 0777) != 0 && errno != EEXIST)
+    int error = mkdir(path, 0777) == 0 ? 0 : errno;
+
+    if (error == ENOENT)
+        return kv_fail(KV_INVALID, "cannot make %s: the directory that it is to stand in does not exist; make that first", path);
+    errno = error;
+    if (error != 0 && error != EEXIST)
         return kv_fail_errno("make %s", path);
     *lock = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (*lock < 0)

@@ -247,6 +247,7 @@ refused a_report_wants_a_place 2 --out report "$work/r.json"
 absent and_nothing_half_written_is_left "$work/page"
 refused calibrate_wants_a_directory_that_is_there 2 "$work/nosuch" calibrate --dir "$work/nosuch"
 
+refused a_store_is_made_where_its_parent_is 2 "make that first" put --engine "$e" --dir "$work/no/store" key value
 refused calibrate_wants_some_time 2 --seconds calibrate --dir "$work/stores" --seconds 0
 
 # Output that is lost is no success, and a stream that is closed is no place for a store's file.
