@@ -95,7 +95,7 @@ contract() {
     done
 }
 rest() { [ -x "$contract" ]; }
-echo 1..18
+echo 1..25
 
 # ---- The private server.
 
@@ -112,6 +112,14 @@ ok it_leaves_no_process $?
 [ $? = 2 ] && says '/nowhere/redis-server' && [ ! -e other ]
 ok a_server_that_is_not_there_is_named_and_nothing_made $?
 
+"$assay" put --engine redis --dir other --set redis.binary=/bin/false key value >log 2>&1
+[ $? = 1 ] && says 'redis.binary=/bin/false may be no redis-server' && rm -r other
+ok a_program_that_is_no_server_is_named $?
+
+"$assay" put --engine redis --dir other --set redis.database=1 key value >log 2>&1
+[ $? = 2 ] && says 'redis.database=1 is of a named server' && [ ! -e other ]
+ok a_database_of_no_server_is_refused_and_nothing_made $?
+
 # From the AOF to a dump, and back: all of it, each time.
 status=0
 for tier in none process none commit; do
@@ -121,6 +129,30 @@ done
 printf 'commit\tcommit\nkey\tvalue\nnone\tnone\nprocess\tprocess\n' | cmp -s - found || status=1
 [ ! -e private/data/dump.rdb ] && [ -e private/data/appendonly.aof.manifest ] || status=1
 ok a_store_changes_between_dump_and_log $status
+
+# What was lost is named, and no empty store comes in its place.
+lost() { # STORE, then the file, and what the sentence names
+    rm -rf lost && cp -r "$1" lost && rm -r "lost/$2" || return 1
+    for _ in 1 2; do
+        "$assay" get --engine redis --dir lost key >log 2>&1
+        [ $? = 1 ] && says "lost/data/$3" && [ "$(wc -l <log)" = 1 ] || return 1
+    done
+    [ ! -e "lost/$2" ]
+}
+"$assay" put --engine redis --dir dumped --durability none key value >log 2>&1
+base=$(basename "$(ls private/data/*.base.rdb)")
+lost private data/appendonly.aof.manifest appendonly.aof.manifest && lost private data appendonly.aof.manifest &&
+    lost private "data/$base" "$base"
+ok a_lost_log_is_no_empty_store $?
+lost dumped data/dump.rdb 'appendonly.aof.manifest.*dump.rdb'
+ok a_lost_dump_is_no_empty_store $?
+rm -rf lost && cp -r private lost && : >"lost/data/$base"
+"$assay" get --engine redis --dir lost key >log 2>&1
+[ $? = 1 ] && says "lost/data/$base is empty"
+ok a_base_that_was_cut_to_nothing_is_told $?
+rm -rf lost && cp -r private lost && rm -r lost/data lost/MADE
+"$assay" put --engine redis --dir lost key value >log 2>&1 && [ -e lost/MADE ]
+ok what_a_crash_left_half_made_is_made_again $?
 
 # A log with something else at its end than a command that was cut: Redis refuses it, and we say why.
 cp -r private damaged
@@ -160,6 +192,10 @@ ok a_server_that_is_gone_is_named_and_found_again $?
 "$assay" put --engine redis --dir kept --set redis.server=nonsense key value >log 2>&1
 [ $? = 2 ] && says 'write HOST:PORT'
 ok a_wrong_address_is_refused $?
+
+"$assay" put --engine redis --dir other --set redis.server=no.such.host.invalid:6379 --set redis.timeout=1m key value >log 2>&1
+[ $? = 2 ] && says 'no.such.host.invalid cannot be looked up' && [ ! -e other ]
+ok a_host_that_nobody_knows_is_refused_and_nothing_made $?
 
 if rest; then
     : >log

@@ -6,11 +6,14 @@
  *             socket, the multi-part AOF of Redis 7.  Close shuts it down.  It dies with the process that opened the store, also by
  *             SIGKILL (PR_SET_PDEATHSIG; the thread that is its parent lives as long as the store), and inherits the descriptor of
  *             LOCK, so that the store stays locked until the last byte that it wrote is written: the next open waits for that.
- * Files       STORE, LOCK: base/storedir.h.  data/: the server's folder: appendonly.aof.* (AOF), dump.rdb (tier none), redis.sock,
+ * Files       STORE, LOCK, MADE: base/storedir.h.  data/: the server's folder: appendonly.aof.* (AOF), dump.rdb (tier none), redis.sock,
  *             redis.log (of the last open).  appendonly.aof.manifest says that the AOF is what counts, else dump.rdb does; a store
  *             that changes between tier none and the others is written anew in the other form at open, then the old removed.
  *             appenddirname is "." and not appendonlydir: Redis renames each new base from one folder into the other and syncs
  *             only the latter, which POSIX does not promise to keep the rename (crash runs under drop-unsynced lost it).
+ *             Redis makes an empty store where it finds neither manifest nor dump, so MADE comes when one of them is durable: a
+ *             loss later is corruption, and so is one of a file that the manifest names, or a base cut to 0 bytes.  A log of
+ *             commands (.incr.aof) that was cut to 0 bytes is one that nobody has written to: that is not told.
  * Tiers       (redis.io/docs/management/persistence, and aof.c of 7.0, flushAppendOnlyFile, called from beforeSleep before any
  *             reply of that turn of the event loop is sent; checked with strace)
  *   none      appendonly no, save "".  sync = SAVE: dump.rdb is written, fsynced, renamed, its directory synced.  So what is left
@@ -73,6 +76,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <netdb.h>
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
@@ -274,6 +278,8 @@ static kv_status server_gone(struct redis_store *store, const char *what)
     while (!server_ended(&store->server) && clock_now_ns() < until_ns)
         clock_sleep_until_ns(clock_now_ns() + NS_PER_MS);
     last_line(store, line, sizeof line);
+    if (!*line && server_ended(&store->server))
+        snprintf(line, sizeof line, "(with nothing: redis.binary=%.300s may be no redis-server)", store->server.binary);
     if (!server_ended(&store->server))
         return kv_fail(KV_IO, "redis-server does not answer: %s", what);
     if (WIFSIGNALED(store->server.status))
@@ -1749,6 +1755,36 @@ static bool exists(struct redis_store *store, const char *name)
     return faccessat(store->server.data_fd, name, F_OK, 0) == 0;
 }
 
+/* One row of the manifest: "file appendonly.aof.1.base.rdb seq 1 type b", where b is the base, i a log and h one that is not read. */
+static kv_status refuse_lost_part(const struct storedir *dir, const char *row)
+{
+    char name[256], path[300], type;
+
+    if (sscanf(row, "file %255s seq %*s type %c", name, &type) != 2 || type == 'h' || strchr(name, '/'))
+        return KV_OK; /* what it means is said by Redis, if anything is wrong */
+    snprintf(path, sizeof path, DATA "/%s", name);
+    return storedir_refuse_lost(dir, path, !strstr(name, ".base.rdb")); /* where nothing was written a log of commands is empty */
+}
+
+/* What Redis would make anew without a word, or name in its log only. */
+static kv_status refuse_lost(const struct storedir *dir)
+{
+    char      path[PATH_BYTES], row[512];
+    FILE     *manifest;
+    kv_status status = storedir_refuse_lost(dir, DATA "/" MANIFEST, false);
+
+    snprintf(path, sizeof path, "%s/" DATA "/" MANIFEST, dir->path);
+    manifest = fopen(path, "re");
+    if (!manifest && storedir_refuse_lost(dir, DATA "/" RDB, false) == KV_OK)
+        return KV_OK;
+    if (!manifest)
+        return kv_fail(KV_CORRUPT, "%s is lost, or " RDB " beside it: one of them has the data of the store, and neither is there", path);
+    while (status == KV_OK && fgets(row, sizeof row, manifest))
+        status = refuse_lost_part(dir, row);
+    fclose(manifest);
+    return status;
+}
+
 /* What was found is durable before it is served: a life that was killed may not have synced it. */
 static kv_status sync_found(struct redis_store *store)
 {
@@ -1767,6 +1803,16 @@ static kv_status sync_found(struct redis_store *store)
     if (folder)
         closedir(folder);
     return status == KV_OK ? file_sync_dir(store->data) : status;
+}
+
+/* A new store holds something that the next open finds. */
+static kv_status set_made(struct redis_store *store)
+{
+    if (store->tier == KV_TIER_NONE && !exists(store, RDB))
+        TRY(save(store->control));
+    TRY(sync_found(store));
+    TRY(file_sync_dir(store->dir.path));
+    return storedir_set_made(&store->dir);
 }
 
 /* Of the data folder, those whose names begin so. */
@@ -1825,12 +1871,14 @@ static char *number_text(uint64_t number, char out[24])
 static kv_status open_private(struct redis_store *store, const char *binary)
 {
     char      maxmemory[24], io_threads[24], percentage[24], min[24];
-    bool      had_aof, had_rdb, none = store->tier == KV_TIER_NONE;
+    bool      made = storedir_is_made(&store->dir), had_aof, had_rdb, none = store->tier == KV_TIER_NONE;
     char      path[PATH_BYTES + 32];
     kv_status status;
 
     if ((size_t)snprintf(store->data, sizeof store->data, "%s/" DATA, store->dir.path) >= sizeof store->data)
         return kv_fail(KV_INVALID, "%s is too long a path", store->dir.path);
+    if (made)
+        TRY(refuse_lost(&store->dir));
     if (mkdir(store->data, 0755) == 0)
         TRY(file_sync_dir(store->dir.path));
     else if (errno != EEXIST)
@@ -1871,10 +1919,12 @@ static kv_status open_private(struct redis_store *store, const char *binary)
     store->server.arguments = NULL;
     TRY(status);
     if (none && had_aof)
-        return end_aof(store);
-    if (!none && !had_aof && had_rdb)
-        return begin_aof(store);
-    return !none && had_rdb ? file_unlink(store->data, RDB) : KV_OK;
+        TRY(end_aof(store));
+    else if (!none && !had_aof && had_rdb)
+        TRY(begin_aof(store));
+    else if (!none && had_rdb)
+        TRY(file_unlink(store->data, RDB));
+    return made ? KV_OK : set_made(store);
 }
 
 /* ---- Named servers. ---- */
@@ -1899,6 +1949,35 @@ static kv_status parse_servers(struct redis_store *store, const char *text)
         text += bytes;
         text += *text == ',';
     }
+    return KV_OK;
+}
+
+/* A name that nobody knows is told now, not when redis.timeout is over. */
+static kv_status look_up_servers(struct redis_store *store)
+{
+    for (unsigned i = 0; i < node_count(store); i++) {
+        struct node      node = node_of(store, i);
+        struct addrinfo *found = NULL, hints = {.ai_socktype = SOCK_STREAM};
+        int              code = node.port ? getaddrinfo(node.host, NULL, &hints, &found) : 0;
+
+        if (found)
+            freeaddrinfo(found);
+        if (code != 0)
+            return kv_fail(KV_INVALID, "redis.server: the host %s cannot be looked up: %s", node.host, gai_strerror(code));
+    }
+    return KV_OK;
+}
+
+/* What can be found wrong before a directory is made. */
+static kv_status check_options(struct redis_store *store)
+{
+    if (*store->option[OPTION_SERVER].text) {
+        TRY(parse_servers(store, store->option[OPTION_SERVER].text));
+        return look_up_servers(store);
+    }
+    if (store->option[OPTION_DATABASE].u64)
+        return kv_fail(KV_INVALID, "redis.database=%" PRIu64 " is of a named server: write redis.server=HOST:PORT too",
+                       store->option[OPTION_DATABASE].u64);
     return KV_OK;
 }
 
@@ -1974,7 +2053,6 @@ static kv_status open_named(struct redis_store *store)
     store->named = true;
     for (size_t i = 0; i < SLOTS; i++)
         store->owner[i] = NO_NODE;
-    TRY(parse_servers(store, store->option[OPTION_SERVER].text));
     for (unsigned i = 0; i < node_count(store); i++)
         if ((status = info(store->control, i, "cluster", &reply)) == KV_OK)
             break;
@@ -2149,7 +2227,7 @@ static kv_status redis_open(const struct kv_config *config, struct kv_store **ou
     pthread_cond_init(&store->server.changed, NULL);
     if (!(store->control = session_new(store)))
         status = kv_fail(KV_NO_MEMORY, "no memory for a session");
-    else if ((status = open_dir(store, config->dir)) == KV_OK)
+    else if ((status = check_options(store)) == KV_OK && (status = open_dir(store, config->dir)) == KV_OK)
         status = named ? open_named(store) : open_private(store, binary);
     if (status == KV_OK) {
         *out = &store->base;
@@ -2172,11 +2250,11 @@ static const struct kv_option redis_options[] = {
     [OPTION_TIMEOUT] = {"timeout", KV_TIME, "10s", 1e6, 3.6e12, "named servers: of connections and answers, and how long nodes may be lost"},
     [OPTION_PIPELINE] = {"pipeline", KV_COUNT, "128", 1, KV_BATCH_MAX, "keys of one MGET, GETs in flight in a cluster, COUNT of SCAN"},
     [OPTION_BINARY] = {"binary", KV_TEXT, "redis-server", 0, 0, "the private server's program: in the PATH, or a path"},
-    [OPTION_MAXMEMORY] = {"maxmemory", KV_BYTES, "0", 0, 1e15, "private: bytes past which writes are refused; 0: no limit"},
+    [OPTION_MAXMEMORY] = {"maxmemory", KV_BYTES, "0", 0, 1ull << 50, "private: bytes past which writes are refused; 0: no limit"},
     [OPTION_IO_THREADS] = {"io_threads", KV_COUNT, "1", 1, 128, "private: threads that write to sockets"},
     [OPTION_REWRITE_PERCENTAGE] = {"rewrite_percentage", KV_COUNT, "100", 0, 1e6,
                                    "private: growth of the AOF since its last rewrite that begins one; 0: none"},
-    [OPTION_REWRITE_MIN] = {"rewrite_min", KV_BYTES, "64M", 1, 1e15, "private: size of the AOF below which it is not rewritten", NULL,
+    [OPTION_REWRITE_MIN] = {"rewrite_min", KV_BYTES, "64M", 1, 1ull << 50, "private: size of the AOF below which it is not rewritten", NULL,
                             "64K"},
     [OPTION_RDB_PREAMBLE] = {"rdb_preamble", KV_BOOL, "true", 0, 0, "private: a rewritten AOF begins with a dump, not with commands"},
     [OPTION_RDB_COMPRESSION] = {"rdb_compression", KV_BOOL, "true", 0, 0, "private: LZF for the strings of a dump"},
