@@ -92,7 +92,7 @@ static const struct kv_option wiredtiger_options[] = {
     [MEMORY_PAGE]            = {"memory_page_max", KV_BYTES, "5M", 65536, 1 << 30, "a page that grew so large in memory is written (new stores)",
                                 NULL},
     [PREFIX_COMPRESSION]     = {"prefix_compression", KV_BOOL, "false", 0, 0, "keys of a leaf share their prefixes (new stores)", NULL},
-    [CHECKPOINT_BYTES]       = {"checkpoint_bytes", KV_BYTES, "2G", 4096, 1e12, "a checkpoint after so many bytes of writes", NULL,
+    [CHECKPOINT_BYTES]       = {"checkpoint_bytes", KV_BYTES, "2G", 4096, 1ull << 40, "a checkpoint after so many bytes of writes", NULL,
                                 .small = "32k"},
     [CHECKPOINT_PERIOD]      = {"checkpoint_period", KV_TIME, "60s", 1e6, 1e14, "and when the oldest write behind the last one is so old",
                                 NULL},
@@ -142,6 +142,17 @@ static struct wt_store *store_of(struct wt_session *session)
 
 /* ---- Errors. ---- */
 
+/* "[seconds:microseconds][process:thread], file:kv.wt, WT_SESSION.open: __function, line: the words", which alone are for people. */
+static const char *words_of(const char *message)
+{
+    const char *words = *message == '[' ? strstr(message, "], ") : NULL, *place;
+
+    words = words ? words + 3 : message;
+    place = strstr(words, ": __");
+    place = place ? strstr(place + 4, ": ") : NULL;
+    return place ? place + 2 : words;
+}
+
 static int note_error(WT_EVENT_HANDLER *handler, WT_SESSION *session, int error, const char *message)
 {
     struct wt_store *store = (struct wt_store *)((char *)handler - offsetof(struct wt_store, events));
@@ -149,7 +160,7 @@ static int note_error(WT_EVENT_HANDLER *handler, WT_SESSION *session, int error,
     (void)session, (void)error;
     pthread_mutex_lock(&store->message_lock);
     if (!*store->message) /* the first is the cause, others follow from it */
-        snprintf(store->message, sizeof store->message, "%s", message);
+        snprintf(store->message, sizeof store->message, "%s", words_of(message));
     pthread_mutex_unlock(&store->message_lock);
     return 0;
 }
