@@ -88,7 +88,7 @@ static const struct kv_option bdb_options[] = {
     [PAGE_SIZE]         = {"page_size", KV_BYTES, "4k", 512, 64 << 10, "a power of two (new stores)", NULL},
     [CHECKSUM]          = {"checksum", KV_BOOL, "true", 0, 0, "each page has a checksum (new stores)", NULL},
     [MULTIVERSION]      = {"multiversion", KV_BOOL, "false", 0, 0, "keep old versions of pages: scans and snapshots see one moment", NULL},
-    [CHECKPOINT_BYTES]  = {"checkpoint_bytes", KV_BYTES, "64M", 4096, 1e12, "a checkpoint after so many bytes of writes", NULL, .small = "32k"},
+    [CHECKPOINT_BYTES]  = {"checkpoint_bytes", KV_BYTES, "64M", 4096, 1ull << 40, "a checkpoint after so many bytes of writes", NULL, .small = "32k"},
     [CHECKPOINT_PERIOD] = {"checkpoint_period", KV_TIME, "60s", 1e6, 1e14, "and when the oldest write behind the last one is so old", NULL},
     [LOG_FILE]          = {"log_file_max", KV_BYTES, "10M", 256 << 10, 1e9, "size of a log file, at least 4 log buffers", NULL, .small = "256k"},
     [LOG_BUFFER]        = {"log_buffer", KV_BYTES, "32000", 16 << 10, 256 << 20, "log records in memory (tier none: before they are written)", NULL},
