@@ -125,6 +125,10 @@ bench: deps
 bench-peers: peers
 	harness/suite.sh -p $(BUILD) report-peers
 
+## our merge tree beside RocksDB and LevelDB: fill, overwrite, gets, missing keys, scans (ROUNDS=n RECORDS="1M 10M" ENGINES=a,b DIR=folder)
+bench-lsm: peers
+	harness/lsm.sh $(BUILD)
+
 ## write the table of engines in README.md anew
 engines-table: all
 	engines/table.sh -w $(BUILD)
@@ -295,6 +299,6 @@ $(BUILD)/harness/counting.o: $(BUILD)/syscall-names.h
 clean:
 	rm -rf build build-*
 
-.PHONY: all bench bench-peers bench-ladder engines-table peers crosscheck plots planted crashtest planted-campaign tests deps test test-plain test-redis test-san fuzz fuzz-run plugin install uninstall help clean FORCE
+.PHONY: all bench bench-lsm bench-peers bench-ladder engines-table peers crosscheck plots planted crashtest planted-campaign tests deps test test-plain test-redis test-san fuzz fuzz-run plugin install uninstall help clean FORCE
 .SECONDARY:
 -include $(shell find $(BUILD) -name '*.d' 2>/dev/null)

@@ -890,9 +890,18 @@ static const char *cell_text(char out[UNITS_TEXT_MAX], double value, char kind)
     return units_text_count(out, value);
 }
 
+/* Of bytes by bytes of the user's. */
+static const char *times_text(char out[UNITS_TEXT_MAX], double value)
+{
+    if (value < 0)
+        return "-";
+    snprintf(out, UNITS_TEXT_MAX, "%.2fx", value);
+    return out;
+}
+
 static void print_row(const json_t *summary, const json_t *ratios, const char *label, const char *phase, const char *part)
 {
-    char        text[9][UNITS_TEXT_MAX], name[160];
+    char        text[10][UNITS_TEXT_MAX], name[160];
     const char *latency = strcmp(phase, "run") == 0 ? "latency" : phase;
     double      user = median_of(summary, label, phase, part, "cpu_user_ns");
     double      system = median_of(summary, label, phase, part, "cpu_system_ns");
@@ -909,7 +918,7 @@ static void print_row(const json_t *summary, const json_t *ratios, const char *l
     snprintf(metric[0], sizeof metric[0], "%sall_p50_ns", prefix);
     snprintf(metric[1], sizeof metric[1], "%sall_p99_ns", prefix);
     snprintf(metric[2], sizeof metric[2], "%sall_p999_ns", prefix);
-    fprintf(stderr, "%-16s %-10s %12s %8s %12s %10s %10s %10s %11s %11s\n", label, name,
+    fprintf(stderr, "%-16s %-15s %12s %8s %12s %10s %10s %10s %11s %11s %6s %6s\n", label, name,
             cell_text(text[0], median_of(summary, label, phase, part, "ops_per_s_engine"), 'c'),
             ratio_text(text[7], ratios, label, phase, part),
             cell_text(text[1], median_of(summary, label, phase, part, "ops_per_s_all_in"), 'c'),
@@ -917,7 +926,9 @@ static void print_row(const json_t *summary, const json_t *ratios, const char *l
             cell_text(text[3], median_of(summary, label, latency, part, metric[1]), 't'),
             cell_text(text[4], median_of(summary, label, latency, part, metric[2]), 't'),
             cell_text(text[5], user < 0 ? -1 : user + system, 't'),
-            cell_text(text[6], median_of(summary, label, "cell", NULL, "disk_bytes"), 'b'));
+            cell_text(text[6], median_of(summary, label, "cell", NULL, "disk_bytes"), 'b'),
+            times_text(text[8], median_of(summary, label, "cell", NULL, "space_amplification")),
+            times_text(text[9], median_of(summary, label, "cell", NULL, "write_amplification_device")));
 }
 
 /* "tier check  bitcask ok: 48 of 48 writes of one session synced before they were acknowledged". */
@@ -959,8 +970,8 @@ static void print_table(struct bench *bench, const json_t *summary, const json_t
         fprintf(stderr, "of which the harness: %.1f ns an operation inside the stamps, %.1f ns all in\n",
                 json_number_value(json_object_get(idle, "engine_ns_per_op")),
                 json_number_value(json_object_get(idle, "all_in_ns_per_op")));
-    fprintf(stderr, "%-16s %-10s %12s %8s %12s %10s %10s %10s %11s %11s\n", "engine", "phase", "ops/s engine", "ratio",
-            "ops/s all in", "p50", "p99", "p99.9", "CPU/op", "disk");
+    fprintf(stderr, "%-16s %-15s %12s %8s %12s %10s %10s %10s %11s %11s %6s %6s\n", "engine", "phase", "ops/s engine", "ratio",
+            "ops/s all in", "p50", "p99", "p99.9", "CPU/op", "disk", "space", "write");
     for (i = 0; i < bench->entry_count; i++) {
         const char *label = bench->entries[i].label;
 

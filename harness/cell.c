@@ -296,6 +296,15 @@ static bool answers_possible(struct run *run)
     return true;
 }
 
+static void add_used(struct run *run, const struct meters *used)
+{
+#define X(meter, per_op) \
+    run->written.meter = run->written.meter == KV_UNKNOWN || used->meter == KV_UNKNOWN ? KV_UNKNOWN \
+                                                                                       : run->written.meter + used->meter;
+    METERS_LIST(X)
+#undef X
+}
+
 /* Runs one pass and appends its phase; *phase gets it for fields of its own.  used: also counts what the pass used,
  * with the file system synced before and after, so that bytes which the kernel still holds are in. */
 static bool pass(struct run *run, const char *name, const char *part, void (*job)(struct worker *worker), bool metered,
@@ -329,11 +338,7 @@ static bool pass(struct run *run, const char *name, const char *part, void (*job
         struct tally tally = crew_tally(&run->crew);
 
         run->written_bytes += tally.bytes_written;
-#define X(meter, per_op) \
-    run->written.meter = run->written.meter == KV_UNKNOWN || used.meter == KV_UNKNOWN ? KV_UNKNOWN \
-                                                                                      : run->written.meter + used.meter;
-        METERS_LIST(X)
-#undef X
+        add_used(run, &used);
     }
     return good && answers_possible(run);
 }
@@ -404,13 +409,15 @@ static bool compact(struct run *run, const char *part)
 /* Until no background work is owed, or what is owed stays. */
 static void settle(struct run *run, const char *part)
 {
-    uint64_t begin = clock_now_ns(), changed = begin, debt = kv_stat(run->crew.store, "debt_bytes");
-    json_t  *phase;
+    uint64_t      begin = clock_now_ns(), changed = begin, debt = kv_stat(run->crew.store, "debt_bytes");
+    struct meters end, used;
+    json_t       *phase;
 
     if (debt == KV_UNKNOWN)
         return;
     enter(run, "settle");
     crew_reset(&run->crew);
+    meters_read(&run->at_begin, device_of(run));
     while (debt > 0) {
         uint64_t now = clock_now_ns(), next;
 
@@ -424,6 +431,10 @@ static void settle(struct run *run, const char *part)
         atomic_fetch_add(&run->cell->page->ops, 1); /* alive */
     }
     run->wall_ns = clock_now_ns() - begin;
+    sync_fs(run);
+    meters_read(&end, device_of(run));
+    used = meters_delta(&run->at_begin, &end);
+    add_used(run, &used); /* what the load left to be done belongs to its price */
     run->crew.interval_ns = 0;
     phase = phase_json(run, "settle", part, NULL);
     json_object_set_new(phase, "debt_bytes", json_integer((json_int_t)debt));

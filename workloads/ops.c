@@ -262,11 +262,14 @@ static bool make_values(struct ops *ops, struct op *block, size_t count, uint64_
 
 static void draw_scans(struct ops *ops, struct op *block, size_t count)
 {
-    if (ops->workload->phases[ops->phase].mix[OP_SCAN] <= 0)
+    const struct phase *phase = &ops->workload->phases[ops->phase];
+
+    if (phase->mix[OP_SCAN] <= 0)
         return;
     for (size_t i = 0; i < count; i++)
         if (block[i].kind == OP_SCAN)
-            block[i].scan_records = 1 + (uint32_t)rng_below(&ops->scan_rng, ops->workload->scan_records_max);
+            block[i].scan_records = phase->scan_records_min +
+                                    (uint32_t)rng_below(&ops->scan_rng, 1 + phase->scan_records_max - phase->scan_records_min);
 }
 
 const struct op *ops_next(struct ops *ops, size_t count)

@@ -87,8 +87,6 @@ static const struct field fields[] = {
     {"value_exponent", FIELD_REAL, IN_WORKLOAD, AT(value_exponent), 0, 100, NULL, "X", "of zipfian value sizes"},
     {"compressibility", FIELD_REAL, IN_WORKLOAD, AT(compressibility), 0, 1, NULL, "SHARE",
      "share of a value that a compressor can remove"},
-    {"scan_records_max", FIELD_COUNT32, IN_WORKLOAD, AT(scan_records_max), 1, 1e6, NULL, "N",
-     "a scan reads 1 to this many records"},
     {"threads", FIELD_COUNT32, IN_WORKLOAD, AT(threads), 1, 1024, NULL, "N", "sessions that work at once"},
     {"batch_gets", FIELD_COUNT32, IN_WORKLOAD, AT(batch_gets), 1, 65536, NULL, "N", "reads asked for at once"},
     {"batch_writes", FIELD_COUNT32, IN_WORKLOAD, AT(batch_writes), 1, 65536, NULL, "N", "writes in an atomic batch"},
@@ -126,6 +124,8 @@ static const struct field fields[] = {
      "... falls on this share of the keys"},
     {"ycsb_compat", FIELD_BOOL, IN_PHASE, PHASE(keys.ycsb_compat), 0, 0, NULL, "true|false",
      "zipfian as YCSB draws it, for figures of the literature"},
+    {"scan_records_min", FIELD_COUNT32, IN_PHASE, PHASE(scan_records_min), 1, 1e9, NULL, "N", "a scan reads from this many records"},
+    {"scan_records_max", FIELD_COUNT32, IN_PHASE, PHASE(scan_records_max), 1, 1e9, NULL, "N", "to this many, where there are so many"},
     {"repeat_keys", FIELD_BOOL, IN_PHASE_ONLY, PHASE(repeat_keys)},
     {"compact_before", FIELD_BOOL, IN_PHASE_ONLY, PHASE(compact_before)},
 };
@@ -310,13 +310,13 @@ static void set_defaults(struct workload *workload)
 {
     *workload = (struct workload){
         .records = 100000, .load = true, .phase_count = 1, .key_bytes = 16,
-        .value_bytes_min = 100, .value_bytes_max = 100, .value_exponent = 0.99, .scan_records_max = 100, .threads = 1,
+        .value_bytes_min = 100, .value_bytes_max = 100, .value_exponent = 0.99, .threads = 1,
         .batch_gets = 1, .batch_writes = 1,
         .burst_probability = 0.05, .wait_min_ns = NS_PER_US, .wait_max_ns = 20 * NS_PER_US,
         .long_wait_min_ns = 60 * NS_PER_MS, .long_wait_max_ns = 200 * NS_PER_MS, .seed = 1,
     };
     workload->phases[0] = (struct phase){
-        .name = "run", .ops = 1000000,
+        .name = "run", .ops = 1000000, .scan_records_min = 1, .scan_records_max = 100,
         .keys = {.exponent = 0.99, .hot_fraction = 0.2, .hot_probability = 0.9, .percentile = 0.95,
                  .key_fraction = 0.8571428571},
     };
@@ -712,6 +712,11 @@ static bool check_phase(const struct workload *workload, size_t number)
         return wrong(workload, phase, "\"ops\" and \"seconds\" are both 0, so it would never end; set one");
     if (phase->repeat_keys && number == 0)
         return wrong(workload, phase, "\"repeat_keys\" repeats the phase before, and there is none");
+    if (phase->scan_records_min > phase->scan_records_max) {
+        snprintf(sentence, sizeof sentence, "\"scan_records_min\" %" PRIu32 " is above \"scan_records_max\" %" PRIu32,
+                 phase->scan_records_min, phase->scan_records_max);
+        return wrong(workload, phase, sentence);
+    }
     return check_keys(workload, phase);
 }
 

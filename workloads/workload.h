@@ -53,6 +53,7 @@ struct phase {
     double   mix[OP_KINDS];       /* shares, their sum is 1 */
     struct distribution keys;
     bool     repeat_keys;         /* draws the keys of the phase before once more, in the same order */
+    uint32_t scan_records_min, scan_records_max; /* scans read so many records, uniform */
     bool     compact_before;      /* kv_compact first, timed on its own */
 };
 
@@ -70,7 +71,6 @@ struct workload {
     uint32_t value_bytes_min, value_bytes_max; /* equal when fixed */
     double   value_exponent;      /* of zipfian value sizes; the smallest size is the most frequent */
     double   compressibility;     /* share of a value's bytes that a compressor can remove, 0 to 1 */
-    uint32_t scan_records_max;    /* scans read 1 to this many records, uniform */
     uint32_t threads;
     uint32_t batch_gets;          /* reads are asked for in groups of this many (kv_get_many); 1: one by one */
     uint32_t batch_writes;        /* writes likewise (kv_write) */
