@@ -1,5 +1,6 @@
 /* t_kyoto.c -- what the contract test does not ask of Kyoto Cabinet: a killed tree whose meta data is older than its leaves, a lost file. */
 #define XXH_INLINE_ALL
+#include <endian.h>
 #include <sys/wait.h>
 #include <xxhash.h>
 
@@ -120,6 +121,61 @@ static const char *file_name(void)
     return strcmp(engine->name, "kyoto-tree") == 0 ? "tree.kct" : "hash.kch";
 }
 
+static off_t log_bytes(char path[400])
+{
+    struct stat about;
+
+    snprintf(path, 400, "%s/%s.wal", dir, file_name());
+    return stat(path, &about) == 0 ? about.st_size : -1;
+}
+
+/* Over the zeros of a longer one a torn record would look whole. */
+TEST(between_writes_the_log_is_not_longer_than_a_page)
+{
+    BODY;
+    struct db db = open_db(KV_TIER_PROCESS, "");
+    char      path[400];
+
+    for (uint64_t i = 0; i < 60; i++) {
+        must(put_numbered(db.session, i % 20, 4000));
+        assert_true(log_bytes(path) <= 4096);
+    }
+    close_db(&db);
+}
+
+static void nothing_more(struct kv_session *session)
+{
+    (void)session;
+}
+
+TEST(a_record_of_the_log_that_a_kill_tore_is_left_out)
+{
+    BODY;
+    unsigned char log[4096] = "KW\n";
+    char          path[400], data[400];
+    struct stat   about;
+    uint64_t      bytes, at, size = htobe64(8192);
+    struct db     db;
+    int           fd;
+
+    after_a_kill(nothing_more, KV_TIER_PROCESS);
+    assert_true(log_bytes(path) >= 0);
+    snprintf(data, sizeof data, "%s/%s", dir, file_name());
+    assert_int_equal(stat(data, &about), 0);
+    bytes = htobe64((uint64_t)about.st_size);
+    at = htobe64((uint64_t)about.st_size - 8192);
+    memcpy(log + 4, &bytes, 8);
+    log[12] = 0xee; /* the record of 8192 bytes, of which less than 4096 are there */
+    memcpy(log + 13, &at, 8);
+    memcpy(log + 21, &size, 8);
+    fd = open(path, O_WRONLY | O_TRUNC | O_CLOEXEC);
+    assert_int_equal(write(fd, log, sizeof log), sizeof log);
+    close(fd);
+    db = open_db(KV_TIER_PROCESS, "");
+    expect_numbered(db.session, RECORDS);
+    close_db(&db);
+}
+
 TEST(a_store_that_lost_its_file_is_corrupt_and_not_empty)
 {
     BODY;
@@ -174,6 +230,8 @@ static const struct CMUnitTest of_both[] = {
     ROW(a_killed_store_tells_how_many_keys_it_has_or_nothing),
     ROW(a_store_that_lost_its_file_is_corrupt_and_not_empty),
     ROW(a_store_whose_making_was_interrupted_is_made_again),
+    ROW(between_writes_the_log_is_not_longer_than_a_page),
+    ROW(a_record_of_the_log_that_a_kill_tore_is_left_out),
     ROW(a_file_without_its_beginning_is_corrupt_and_named),
     ROW(a_store_without_the_mark_in_the_first_format_keeps_its_records),
 };
