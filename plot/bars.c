@@ -23,6 +23,7 @@
 
 const struct column bars_throughput_columns[BARS_COLUMNS] = {BAR_COLUMNS("Engine's time", "All in")};
 const struct column bars_quantity_columns[BARS_COLUMNS] = {BAR_COLUMNS("First", "Second")};
+const struct column bars_published_columns[BARS_COLUMNS] = {BAR_COLUMNS("Here", "Published")};
 static const struct column bar_point_columns[] = {
     {"panel", "", COLUMN_PLACE}, {"row", "", COLUMN_PLACE}, {"place", "", COLUMN_PLACE},
     {"value", "", COLUMN_AMOUNT}, {"value_light", "", COLUMN_AMOUNT},

@@ -9,6 +9,7 @@
 #define BARS_COLUMNS 16
 extern const struct column bars_throughput_columns[BARS_COLUMNS];
 extern const struct column bars_quantity_columns[BARS_COLUMNS];
+extern const struct column bars_published_columns[BARS_COLUMNS];
 
 struct bars {
     struct figure *figure;

@@ -8,6 +8,7 @@
 #include "plot/beside.h"
 #include "plot/curves.h"
 #include "plot/gather.h"
+#include "plot/published.h"
 
 #define INTERVALS_LEAST 5 /* a shorter run is no curve */
 #define MANY_ENGINES    8 /* with more, the curves of a panel are hard to follow: their percentiles get a picture of their own */
@@ -168,6 +169,71 @@ static void make_throughput(struct figures *figures, const struct model *model)
         free(slug);
         free(host);
         free(build);
+        free(n);
+    }
+}
+
+/* Beside what was published. */
+
+/* Of a step, in ns: a pass over operations by the engine's own time, as all that is drawn here. */
+static struct spread step_ns(const json_t *root, const char *engine, const struct published_step *step)
+{
+    struct spread spread = gather_spread(root, engine, (struct step){step->phase, step->part}, "engine_s");
+
+    spread.median *= 1e9;
+    spread.least *= 1e9;
+    spread.most *= 1e9;
+    for (size_t i = 0; i < spread.n; i++)
+        spread.sample[i] *= 1e9;
+    return spread;
+}
+
+static void published_panels(struct bars *bars, const struct model *model, const struct experiment *experiment,
+                             const struct published *published)
+{
+    json_t *engine;
+    size_t  i;
+
+    for (size_t s = 0; s < PUBLISHED_STEPS; s++) {
+        bars_panel(bars, published->step[s].title, "time", TEXT_NS, "time", true, false);
+        json_array_foreach(json_object_get(experiment->root, "engines"), i, engine) {
+            const char   *name = text_at(engine, "name");
+            struct spread own = step_ns(experiment->root, name, &published->step[s]);
+            double        ns = published_seconds(published, name, s) * 1e9;
+            struct spread theirs = {.median = ns, .least = ns, .most = ns, .n = isfinite(ns), .sample = {ns}};
+
+            bars_row(bars, model, experiment, engine, published->step[s].title, &own, &theirs);
+        }
+        bars_panel_end(bars);
+    }
+}
+
+static void make_published(struct figures *figures, const struct model *model)
+{
+    for (size_t e = 0; e < model->experiment_count; e++) {
+        const struct experiment *experiment = &model->experiments[e];
+        const char              *workload = text_at(json_object_get(experiment->root, "workload"), "name");
+        const struct published  *published = published_of(workload);
+        struct figure           *figure;
+        struct bars              bars;
+        char                    *slug, *host, *n;
+
+        if (!published)
+            continue;
+        slug   = text_slug(workload);
+        figure = figure_add(figures, SECTION_THROUGHPUT, "ladder.gp", text_of("published-%s", slug),
+                            text_of("%s beside what was published, %s", experiment->label, experiment->setting));
+        bars_init(&bars, figure, bars_published_columns);
+        published_panels(&bars, model, experiment, published);
+        bars_end(&bars, "here, engine's own time", "published");
+        host            = gather_host(experiment->root);
+        n               = bars_n(&bars);
+        figure->caption = text_of("%s; %s; %s. Published: %s. Two machines: what compares is the way from row to row.", n,
+                                  experiment->setting, host, published->source);
+        figure->alt = text_of("Horizontal bars: seconds of each of %zu steps for %zu engines, ours and the published ones. The "
+                              "table below has the numbers.", bars.panels, bars.rows_most);
+        free(slug);
+        free(host);
         free(n);
     }
 }
@@ -842,6 +908,7 @@ void figures_make(struct figures *figures, const struct model *model)
 {
     *figures = (struct figures){0};
     make_throughput(figures, model);
+    make_published(figures, model);
     for (size_t e = 0; e < model->experiment_count; e++) {
         make_percentiles(figures, model, &model->experiments[e]);
         make_latency(figures, model, &model->experiments[e]);

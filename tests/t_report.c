@@ -258,6 +258,58 @@ static void the_tables_have_the_numbers_of_the_results(void **state)
     json_decref(single);
 }
 
+static void rename_engine(json_t *objects, const char *key, const char *from, const char *to)
+{
+    json_t *object;
+    size_t  i;
+
+    json_array_foreach(objects, i, object) {
+        if (strcmp(json_string_value(json_object_get(object, key)), from) == 0)
+            json_object_set_new(object, key, json_string(to));
+    }
+}
+
+static void what_was_published_stands_beside_ours(void **state)
+{
+    json_t *root = json_load_file(GOLDEN "bench-c.json", 0, NULL), *cell, *phase;
+    double  seconds = 0;
+    size_t  i, j;
+    char    value[200], expected[64], *tsv, *page;
+
+    (void)state;
+    json_object_set_new(json_object_get(root, "workload"), "name", json_string("lsm-ladder"));
+    rename_engine(json_object_get(root, "engines"), "name", "bitcask", "3-reused");
+    rename_engine(json_object_get(root, "cells"), "engine", "bitcask", "3-reused");
+    json_array_foreach(json_object_get(root, "cells"), i, cell) {
+        json_array_foreach(json_object_get(cell, "phases"), j, phase) {
+            if (strcmp(json_string_value(json_object_get(cell, "engine")), "3-reused") == 0 &&
+                strcmp(json_string_value(json_object_get(phase, "name")), "load") == 0)
+                seconds = json_real_value(json_object_get(phase, "engine_s"));
+        }
+    }
+    assert_true(seconds > 0);
+    assert_int_equal(json_dump_file(root, input, 0), 0);
+    json_decref(root);
+    assert_int_equal(REPORT(NULL, input), 0);
+    assert_true(well_formed("published-lsm-ladder.svg"));
+    tsv = read_out("published-lsm-ladder.tsv");
+    CELL(tsv, "median", value, {"phase", "1 M puts of 128 bytes"}, {"engine", "3-reused"});
+    snprintf(expected, sizeof expected, "%.17g", seconds * 1e9);
+    assert_string_equal(value, expected);
+    CELL(tsv, "median_light", value, {"phase", "1 M puts of 128 bytes"}, {"engine", "3-reused"});
+    assert_string_equal(value, "417000000");
+    CELL(tsv, "median_light", value, {"phase", "compaction"}, {"engine", "3-reused"}); /* ours has none */
+    assert_string_equal(value, "1728000000");
+    CELL(tsv, "median", value, {"phase", "compaction"}, {"engine", "3-reused"});
+    assert_string_equal(value, "");
+    CELL(tsv, "median_light", value, {"phase", "1 M puts of 128 bytes"}, {"engine", "memory"});
+    assert_string_equal(value, "");
+    free(tsv);
+    page = read_out("index.html");
+    assert_non_null(strstr(page, "algao1/crumbs"));
+    free(page);
+}
+
 /* The badge of an engine of a golden bench file, given crash files. */
 static enum badge badge_of(const char *bench, const char *engine, const char *crash)
 {
@@ -632,6 +684,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         IN_DIR(a_report_has_every_figure_in_every_form),
         IN_DIR(the_tables_have_the_numbers_of_the_results),
+        IN_DIR(what_was_published_stands_beside_ours),
         IN_DIR(a_badge_needs_the_same_build_tier_and_options),
         IN_DIR(missing_syncs_break_a_badge_whatever_crash_runs_say),
         IN_DIR(a_synced_tier_needs_power_loss_and_not_kills_alone),
