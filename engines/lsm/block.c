@@ -147,11 +147,8 @@ static bool parse_split(const struct block_view *view, const char *at, struct pa
     return out->value_bytes <= (size_t)(end - out->value) && (out->put || !out->value_bytes);
 }
 
-/* The layout is a parameter so that it can be a constant: a search then has one decision for the whole block. */
-static inline bool parse(const struct block_view *view, enum block_layout layout, const char *at, struct parsed *out)
+static bool parse_packed(const struct block_view *view, const char *at, struct parsed *out)
 {
-    if (layout == LAYOUT_SPLIT)
-        return parse_split(view, at, out);
 
     const char *end = view->restarts;
     uint64_t    shared, unshared, tag;
@@ -187,6 +184,14 @@ checked:
     return true;
 }
 
+/* The layout is a parameter so that it can be a constant: a search then has one decision for the whole block. */
+#define FOR_EACH_LAYOUT static inline __attribute__((always_inline))
+
+FOR_EACH_LAYOUT bool parse(const struct block_view *view, enum block_layout layout, const char *at, struct parsed *out)
+{
+    return layout == LAYOUT_PACKED ? parse_packed(view, at, out) : parse_split(view, at, out);
+}
+
 static inline const char *restart_at(const struct block_view *view, uint32_t number)
 {
     uint32_t offset;
@@ -196,7 +201,7 @@ static inline const char *restart_at(const struct block_view *view, uint32_t num
 }
 
 /* The last restart whose key is below `key`, or the first one: what is sought is not before it.  NULL: damage. */
-static inline const char *restart_before(const struct block_view *view, enum block_layout layout, slice key)
+FOR_EACH_LAYOUT const char *restart_before(const struct block_view *view, enum block_layout layout, slice key)
 {
     uint32_t      low = 0, high = view->restart_count;
     struct parsed entry;
@@ -219,8 +224,8 @@ static inline const char *restart_before(const struct block_view *view, enum blo
  * the key: an entry that shares more with its predecessor is below the key in the same place, one that shares less is above
  * it, and only one that shares as much is compared, from there on.
  */
-static inline enum block_found search(const struct block_view *view, enum block_layout layout, slice key, uint64_t seq,
-                                      struct entry *out)
+FOR_EACH_LAYOUT enum block_found search(const struct block_view *view, enum block_layout layout, slice key, uint64_t seq,
+                                        struct entry *out)
 {
     const char   *at = restart_before(view, layout, key), *wanted = key.data;
     size_t        match = 0;
