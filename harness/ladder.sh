@@ -14,7 +14,7 @@ common=(memtable_bytes=4M block_bytes=1k compression=none cache_bytes=1 filter_b
         runs=64 slowdown_runs=100 stop_runs=100 table_bytes=4G)
 base=(write_buffer_bytes=0 reuse_buffers=false entry_layout=split filter_hashes=one-a-probe)
 steps=(write_buffer_bytes=64k reuse_buffers=true entry_layout=packed filter_hashes=one) # each switches one of `base` on
-rungs=(1-base 2-buffered 3-reused 4-layout 5-one-hash)
+rungs=(1-base 2-buffered-writes 3-reused-buffers 4-entry-layout 5-one-hash)
 
 engines= settings=()
 for rung in "${!rungs[@]}"; do

@@ -200,7 +200,8 @@ static void published_panels(struct bars *bars, const struct model *model, const
             const char   *name = text_at(engine, "name");
             struct spread own = step_ns(experiment->root, name, &published->step[s]);
             double        ns = published_seconds(published, name, s) * 1e9;
-            struct spread theirs = {.median = ns, .least = ns, .most = ns, .n = isfinite(ns), .sample = {ns}};
+            /* Beside rounds of ours it is no round: a bar without a circle. */
+            struct spread theirs = {.median = ns, .least = ns, .most = ns, .n = own.n == 0 && isfinite(ns), .sample = {ns}};
 
             bars_row(bars, model, experiment, engine, published->step[s].title, &own, &theirs);
         }
