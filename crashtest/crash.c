@@ -65,7 +65,7 @@ static bool set_options(const struct kv_engine *engine, const struct arg_list *s
         if (kv_config_set(engine, config, name, equals + 1) != KV_OK)
             return false;
     }
-    return true;
+    return kv_config_check(engine, config) == KV_OK;
 }
 
 /*

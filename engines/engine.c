@@ -189,6 +189,11 @@ kv_status kv_config_assign(const struct kv_engine *engine, struct kv_config *con
     return kv_config_set(engine, config, name, equals + 1);
 }
 
+kv_status kv_config_check(const struct kv_engine *engine, const struct kv_config *config)
+{
+    return engine->check ? engine->check(config) : KV_OK;
+}
+
 char *kv_config_text(const struct kv_engine *engine, const struct kv_config *config, size_t row,
                      char out[KV_OPTION_TEXT_MAX])
 {
@@ -240,6 +245,7 @@ kv_status kv_open(const struct kv_engine *engine, const struct kv_config *config
                        kv_durability_text(durability, text));
     if ((durability.tier == KV_TIER_INTERVAL) != (durability.interval_ns != 0))
         return kv_fail(KV_INVALID, "an interval belongs to the durability tier interval, and to no other");
+    TRY(kv_config_check(engine, config));
     if ((status = engine->open(config, out)) != KV_OK)
         return status;
     (*out)->engine = engine;

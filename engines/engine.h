@@ -28,7 +28,7 @@
 #include "engines/base/slice.h"
 #include "engines/base/status.h"
 
-#define KV_ABI             4u /* raised whenever a plug-in built before would misread this header */
+#define KV_ABI             5u /* raised whenever a plug-in built before would misread this header */
 #define KV_KEY_BYTES_MAX   65535u
 #define KV_VALUE_BYTES_MAX (UINT32_C(256) << 20)
 #define KV_BATCH_MAX       65536u /* operations in one kv_write or kv_get_many */
@@ -133,6 +133,9 @@ MUST_USE kv_status kv_config_set(const struct kv_engine *engine, struct kv_confi
                                  const char *value);
 /* "ENGINE.OPTION=VALUE", as --set takes it.  KV_NOT_FOUND when it is written for another engine, KV_INVALID as above. */
 MUST_USE kv_status kv_config_assign(const struct kv_engine *engine, struct kv_config *config, const char *assignment);
+/* Whether the options go together, once all are set: KV_INVALID with a sentence.  kv_open asks too; who takes options from
+ * people asks before anything is touched. */
+MUST_USE kv_status kv_config_check(const struct kv_engine *engine, const struct kv_config *config);
 /* The option's value as text that kv_config_set reads back. */
 #define KV_OPTION_TEXT_MAX 256
 char *kv_config_text(const struct kv_engine *engine, const struct kv_config *config, size_t row,
@@ -221,6 +224,8 @@ struct kv_engine {
     /* Optional: what the first open of a process pays once (a calibration of clocks).  Who opens many stores in children calls
      * it before it forks them; it leaves no thread and no descriptor behind. */
     void (*prepare)(void);
+    /* Optional: options that are each in their range, and do not go together: KV_INVALID with a sentence.  Touches nothing. */
+    kv_status (*check)(const struct kv_config *config);
 };
 
 MUST_USE kv_status kv_open(const struct kv_engine *engine, const struct kv_config *config, struct kv_store **out);

@@ -174,6 +174,8 @@ static int open_place(struct place *place, bool may_create)
         if (status != KV_OK)
             return args_wrong(place->command, "--set: %s", fail_text());
     }
+    if (kv_config_check(place->engine, &config) != KV_OK)
+        return args_wrong(place->command, "--set: %s", fail_text());
     if (!may_create && (code = check_directory(place)) >= 0)
         return code;
     if ((status = kv_open(place->engine, &config, &place->store)) != KV_OK)

@@ -315,6 +315,13 @@ static bool resolve(struct bench *bench)
         const char   *why;
 
         entry->config.memory_bytes = bench->memory_bytes;
+        if (kv_config_check(entry->engine, &entry->config) != KV_OK) {
+            char said[FAIL_BYTES_MAX];
+
+            snprintf(said, sizeof said, "%s", fail_text());
+            fail_set("--set: %s: %s", entry->label, said);
+            return false;
+        }
         entry->config.durability = bench->load_durability;
         why = cell_unfit(entry->engine, &entry->config, &bench->workload, &entry->unfit_status);
         entry->config.durability = bench->durability;
