@@ -12,7 +12,7 @@
 #include <sys/wait.h>
 
 /* Flushes after some tens of entries; merges soon. */
-#define TINY "memtable_bytes=4096 level_bytes=16k table_bytes=8k small_bytes=8k runs=2 level_ratio=2 slowdown_runs=1000 compression=none "
+#define TINY "memtable_bytes=4096 level_bytes=16k table_bytes=8k small_bytes=8k runs=2 level_ratio=2 slowdown_runs=1000 stop_runs=1000 compression=none "
 
 static const char *const policies[] = {"leveled", "size-tiered", "count-tiered"};
 
@@ -258,7 +258,7 @@ static void defect_32_an_empty_tree_closes(void **state)
 /* kevo merged in the writer.  Here a merge is so slow that it never ends: writers go on, and so does a close. */
 static void defect_33_no_writer_waits_for_a_merge(void **state)
 {
-    struct db db = open_db(at("db"), "memtable_bytes=64k runs=2 slowdown_runs=1000 compression=none rate=1k");
+    struct db db = open_db(at("db"), "memtable_bytes=64k runs=2 slowdown_runs=1000 stop_runs=1000 compression=none rate=1k");
     char      value[400];
 
     (void)state;

@@ -264,7 +264,7 @@ static struct db open_tiny(struct model *model, const struct history *history)
             strcat(options, rungs[i]);
     size_t size = strlen(options);
     snprintf(options + size, sizeof options - size,
-             "memtable_bytes=4096 level_bytes=16k table_bytes=%u small_bytes=8k level_ratio=2 slowdown_runs=1000 "
+             "memtable_bytes=4096 level_bytes=16k table_bytes=%u small_bytes=8k level_ratio=2 slowdown_runs=1000 stop_runs=1000 "
              "block_bytes=%u restart_interval=%u filter_bits=%u cache_bytes=%u open_files=%u runs=%u compression=%s compaction=%s tier=%s",
              4096u << rng_below(&model->rng, 2), 64u << rng_below(&model->rng, 6), 1 + (unsigned)rng_below(&model->rng, 20),
              bits[rng_below(&model->rng, 4)], 1u << (10 + rng_below(&model->rng, 8)), 1 + (unsigned)rng_below(&model->rng, 20),

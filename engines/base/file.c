@@ -140,6 +140,12 @@ kv_status file_truncate(const struct file *file, uint64_t size)
     return failed ? kv_fail_errno("truncate %s to %llu", file->path, (unsigned long long)size) : KV_OK;
 }
 
+void file_begin_writing(const struct file *file, uint64_t offset, uint64_t size)
+{
+    if (sync_file_range(file->fd, (off_t)offset, (off_t)size, SYNC_FILE_RANGE_WRITE) < 0)
+        return; /* the sync that is due will tell */
+}
+
 kv_status file_sync(const struct file *file)
 {
     return fsync(file->fd) < 0 ? kv_fail_errno("fsync %s", file->path) : KV_OK;

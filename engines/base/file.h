@@ -35,6 +35,9 @@ MUST_USE kv_status file_zero(const struct file *file, uint64_t offset, uint64_t 
 /* Reserves blocks, and makes the file longer when offset + size is past its end: KV_NO_SPACE now, not SIGBUS later. */
 MUST_USE kv_status file_allocate(const struct file *file, uint64_t offset, uint64_t size);
 MUST_USE kv_status file_truncate(const struct file *file, uint64_t size);
+/* Has the kernel begin to write these bytes to the device, and does not wait.  A hint that promises nothing: what is to be
+ * durable is synced, but the sync finds less to do, and pages that are clean can be had back when memory is short. */
+void file_begin_writing(const struct file *file, uint64_t offset, uint64_t size);
 MUST_USE kv_status file_sync(const struct file *file);      /* fsync */
 MUST_USE kv_status file_sync_data(const struct file *file); /* fdatasync: data, and the size when it changed */
 

@@ -360,6 +360,8 @@ static kv_status merge(struct lsm *store, struct epoch_slot *slot, const struct 
                 status = table_writer_add(writer, entry);
             if (status == KV_OK && writer && done + table_writer_bytes(writer) >= paced + RATE_STEP) {
                 paced = done + table_writer_bytes(writer);
+                /* What is left of it; something is, until it is installed. */
+                __atomic_store_n(&store->background.compaction_debt, job->bytes > paced ? job->bytes - paced : 1, __ATOMIC_RELAXED);
                 pace(store, manual, started_ns, paced);
                 if (stops(store, manual))
                     status = KV_BUSY; /* the store closes: what was written so far is dropped */
@@ -453,7 +455,7 @@ static kv_status run_job(struct lsm *store, struct epoch_slot *slot, const struc
 /* ---- The thread. ---- */
 
 /* Writers are held up a little more with every run above the limit. */
-static void set_delay(struct lsm *store, const struct version *version)
+void compact_set_delay(struct lsm *store, const struct version *version)
 {
     size_t   runs = store->options.policy == POLICY_LEVELED ? runs_of(version, 0) : version->count;
     uint64_t delay_ns = 0;
@@ -462,7 +464,7 @@ static void set_delay(struct lsm *store, const struct version *version)
         double part = (double)(runs - store->options.slowdown_runs) / (double)(store->options.stop_runs - store->options.slowdown_runs + 1);
         delay_ns = (uint64_t)(DELAY_FIRST_NS + (DELAY_LAST_NS - DELAY_FIRST_NS) * (part < 1 ? part * part : 1));
     }
-    __atomic_store_n(&store->delay_ns_per_kib, delay_ns, __ATOMIC_RELAXED);
+    __atomic_store_n(&store->run_delay_ns, delay_ns, __ATOMIC_RELAXED);
 }
 
 void compactor_wake(struct lsm *store)
@@ -481,7 +483,7 @@ static kv_status compact_if_due(struct lsm *store, struct epoch_slot *slot, bool
     kv_status    status = KV_OK;
     bool         picked = !tree_failed(store) && pick(store, view->version, &job);
 
-    set_delay(store, view->version);
+    compact_set_delay(store, view->version);
     __atomic_store_n(&store->background.compaction_debt, picked ? job.bytes : 0, __ATOMIC_RELAXED);
     *done = picked;
     if (picked) {

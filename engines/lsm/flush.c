@@ -35,11 +35,14 @@ struct table_options table_options_of(const struct lsm *store, uint32_t level, u
 kv_status tree_install(struct lsm *store, struct epoch_slot *slot, struct version *version, const struct manifest *manifest,
                        struct memtable *gone)
 {
-    struct manifest next = *manifest;
-    kv_status       status;
+    struct manifest     next = *manifest;
+    struct device_time *device = slot == store->flusher_slot ? &store->device : NULL;
+    kv_status           status;
 
     next.next_id = __atomic_load_n(&store->next_id, __ATOMIC_RELAXED);
+    device_time_begin(device);
     status = manifest_write(store->dir.path, &next, version);
+    device_time_end(device);
     if (status == KV_OK && view_install(store, slot, version, gone) != KV_OK)
         status = KV_IO; /* what is read would not be what the manifest says */
     if (status == KV_OK)
@@ -48,6 +51,7 @@ kv_status tree_install(struct lsm *store, struct epoch_slot *slot, struct versio
     if (status != KV_OK)
         return status == KV_IO ? tree_fail(store) : status;
     store->manifest = next;
+    compact_set_delay(store, version);
     pthread_mutex_lock(&store->background.lock);
     store->background.changes++;
     pthread_cond_broadcast(&store->background.cond);
@@ -63,6 +67,7 @@ static kv_status write_table(struct lsm *store, struct memtable *memtable, uint6
     struct iterator      iterator;
     kv_status            status;
 
+    options.device = &store->device;
     TRY(iterator_open(&iterator, 1));
     status = iterator_add_memtable(&iterator, memtable, SEQ_MAX);
     if (status == KV_OK)
@@ -101,15 +106,28 @@ static kv_status add_to_tree(struct lsm *store, struct memtable *memtable, struc
     return tree_install(store, store->flusher_slot, next, &manifest, memtable);
 }
 
+/* What writers are held to when memtables pile up; a small one says nothing. */
+static void note_speed(struct lsm *store, uint64_t bytes, uint64_t took_ns)
+{
+    uint64_t now = took_ns * 1024 / bytes, before = store->flush_ns_per_kib;
+
+    if (bytes >= store->options.memtable_bytes / 2)
+        __atomic_store_n(&store->flush_ns_per_kib, before ? (before * 3 + now) / 4 : now, __ATOMIC_RELAXED);
+    log_set_delay(store);
+}
+
 static kv_status flush(struct lsm *store, struct memtable *memtable)
 {
     struct table *table = NULL;
-    uint64_t      id = file_id(store), bytes = 0;
+    uint64_t      id = file_id(store), bytes = 0, started_ns = clock_now_ns();
     kv_status     status;
 
     visible_seq(store); /* all entries are filled then: the memtable is sealed, so its numbers are given out */
     TRY(write_table(store, memtable, id, &bytes));
-    TRY(file_sync_dir(store->dir.path));
+    device_time_begin(&store->device);
+    status = file_sync_dir(store->dir.path);
+    device_time_end(&store->device);
+    TRY(status);
     TRY(table_open(store->dir.path, id, store->cache, &table));
     count(&store->counters.flushes, 1);
     count(&store->counters.flush_bytes, bytes);
@@ -120,6 +138,7 @@ static kv_status flush(struct lsm *store, struct memtable *memtable)
     TRY(status);
     raise_durable_seq(store, memtable->last_seq);
     log_forget(store, memtable->log_id);
+    note_speed(store, memtable_used(memtable), clock_now_ns() - started_ns);
     return KV_OK;
 }
 

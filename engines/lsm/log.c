@@ -15,7 +15,29 @@
 #include "engines/lsm/store.h"
 
 #define DELAY_STEP_NS NS_PER_MS         /* a session sleeps when it owes so much */
-#define STALL_MAX_NS  (200 * NS_PER_MS) /* the longest wait of one write that may go on all the same */
+#define DELAY_MAX_NS  (100 * NS_PER_MS) /* the longest such sleep of one write */
+
+/* ---- What writers had to wait for. ---- */
+
+static void raise_figure(uint64_t *figure, uint64_t value)
+{
+    uint64_t now = __atomic_load_n(figure, __ATOMIC_RELAXED);
+
+    while (now < value && !__atomic_compare_exchange_n(figure, &now, value, true, __ATOMIC_RELAXED, __ATOMIC_RELAXED))
+        continue;
+}
+
+/* A write stood still; the device's part of that is told apart, the rest is this engine's own doing. */
+static void note_stall(struct lsm *store, uint64_t waited_ns, uint64_t device_ns)
+{
+    if (device_ns > waited_ns)
+        device_ns = waited_ns;
+    count(&store->counters.stalls, 1);
+    count(&store->counters.stall_ns, waited_ns);
+    count(&store->counters.device_stall_ns, device_ns);
+    raise_figure(&store->counters.device_stall_max_ns, device_ns);
+    raise_figure(&store->counters.imposed_max_ns, waited_ns - device_ns);
+}
 
 /* ---- Beginning new ones. ---- */
 
@@ -74,9 +96,9 @@ static kv_status take_spare(struct lsm *store, uint64_t group_bytes, uint64_t en
     store->background.preparing = false;
     pthread_cond_broadcast(&store->background.cond);
     pthread_mutex_unlock(&store->background.lock);
-    if (waited) {
-        count(&store->counters.stalls, 1);
-        count(&store->counters.stall_ns, clock_now_ns() - started_ns);
+    if (waited) { /* for the making of a file, which is the device's all of it */
+        uint64_t waited_ns = clock_now_ns() - started_ns;
+        note_stall(store, waited_ns, waited_ns);
     }
     if (status != KV_OK) {
         memtable_release(*memtable);
@@ -88,7 +110,7 @@ static kv_status take_spare(struct lsm *store, uint64_t group_bytes, uint64_t en
 /* Under log.lock, which is given up meanwhile: the writers have filled all immutable memtables that may wait. */
 static kv_status wait_for_flush(struct lsm *store)
 {
-    uint64_t  started_ns = 0;
+    uint64_t  started_ns = 0, device_ns = 0;
     kv_status status = KV_OK;
 
     pthread_mutex_unlock(&store->log.lock);
@@ -96,15 +118,17 @@ static kv_status wait_for_flush(struct lsm *store)
     while (__atomic_load_n(&store->immutables, __ATOMIC_ACQUIRE) >= store->options.memtables && !tree_failed(store)) {
         if ((status = store->background.flush_status) != KV_OK)
             break;
-        if (!started_ns)
+        if (!started_ns) {
             started_ns = clock_now_ns();
+            device_ns = device_time_ns(&store->device, started_ns);
+        }
         pthread_cond_wait(&store->background.cond, &store->background.lock);
     }
     pthread_mutex_unlock(&store->background.lock);
     pthread_mutex_lock(&store->log.lock);
     if (started_ns) {
-        count(&store->counters.stalls, 1);
-        count(&store->counters.stall_ns, clock_now_ns() - started_ns);
+        uint64_t now_ns = clock_now_ns();
+        note_stall(store, now_ns - started_ns, device_time_ns(&store->device, now_ns) - device_ns);
     }
     return status == KV_OK ? KV_OK : kv_fail(status, "%s: a memtable cannot be written out", store->dir.path);
 }
@@ -159,6 +183,7 @@ static kv_status begin(struct lsm *store, struct epoch_slot *slot, uint64_t grou
     pthread_cond_broadcast(&store->background.cond);
     pthread_mutex_unlock(&store->background.lock);
     count(&store->counters.rotations, 1);
+    log_set_delay(store);
     return KV_OK;
 }
 
@@ -525,23 +550,43 @@ void log_forget(struct lsm *store, uint64_t id)
 
 /* ---- Back-pressure. ---- */
 
-/* Sleeps off what is owed, in steps that a clock can keep. */
+/* While the last memtables fill, writers are held to what the flusher was seen to do, and a little below it when there is no
+ * other left: so they glide into its pace, and need not stand still for the whole of a flush. */
+void log_set_delay(struct lsm *store)
+{
+    uint32_t waiting = __atomic_load_n(&store->immutables, __ATOMIC_ACQUIRE), most = store->options.memtables;
+    uint64_t flush_ns = __atomic_load_n(&store->flush_ns_per_kib, __ATOMIC_RELAXED), delay_ns = 0;
+
+    if (waiting >= most)
+        delay_ns = flush_ns + flush_ns / 4;
+    else if (waiting + 1 == most && waiting > 0)
+        delay_ns = flush_ns;
+    __atomic_store_n(&store->flush_delay_ns, delay_ns, __ATOMIC_RELAXED);
+}
+
+/* Sleeps off what is owed, in steps that a clock can keep.  The sessions stand in one line, so the pace is that of all. */
 kv_status tree_back_pressure(struct lsm_session *session, uint64_t bytes)
 {
     struct lsm *store = lsm_of(&session->base);
-    uint64_t    delay_ns_per_kib = __atomic_load_n(&store->delay_ns_per_kib, __ATOMIC_RELAXED), started_ns;
+    uint64_t    run_ns = __atomic_load_n(&store->run_delay_ns, __ATOMIC_RELAXED);
+    uint64_t    flush_ns = __atomic_load_n(&store->flush_delay_ns, __ATOMIC_RELAXED), now_ns, before_ns, until_ns;
 
-    if (__builtin_expect(delay_ns_per_kib == 0, 1))
+    if (__builtin_expect((run_ns | flush_ns) == 0, 1))
         return KV_OK;
-    session->owed_ns += delay_ns_per_kib * bytes / 1024;
+    session->owed_ns += (run_ns > flush_ns ? run_ns : flush_ns) * bytes / 1024;
     if (session->owed_ns < DELAY_STEP_NS)
         return KV_OK;
-    if (session->owed_ns > STALL_MAX_NS)
-        session->owed_ns = STALL_MAX_NS;
-    started_ns = clock_now_ns();
-    clock_sleep_until_ns(started_ns + session->owed_ns);
+    now_ns = clock_now_ns();
+    before_ns = __atomic_load_n(&store->paced_until_ns, __ATOMIC_RELAXED);
+    do {
+        until_ns = (before_ns > now_ns ? before_ns : now_ns) + session->owed_ns;
+        if (until_ns > now_ns + DELAY_MAX_NS)
+            until_ns = now_ns + DELAY_MAX_NS;
+    } while (!__atomic_compare_exchange_n(&store->paced_until_ns, &before_ns, until_ns, true, __ATOMIC_RELAXED, __ATOMIC_RELAXED));
     session->owed_ns = 0;
+    clock_sleep_until_ns(until_ns);
     count(&store->counters.delays, 1);
-    count(&store->counters.delay_ns, clock_now_ns() - started_ns);
+    count(&store->counters.delay_ns, clock_now_ns() - now_ns);
+    raise_figure(&store->counters.imposed_max_ns, clock_now_ns() - now_ns);
     return tree_failed(store) ? tree_refuses(store) : KV_OK;
 }

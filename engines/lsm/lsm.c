@@ -15,7 +15,10 @@
  * Scan        All sources side by side over a moment: a view that stays, and the number up to which everything is there.
  * Delete      A tombstone, dropped by a merge when nothing older can have the key.
  * Compaction  compact.c: leveled, count-tiered or size-tiered; one thread.  Writers are held up in small delays when runs
- *             pile up (slowdown_runs), and stop only while all memtables wait to be written out; both are figures.
+ *             pile up (slowdown_runs), and when the last memtables fill, at the pace of the flusher; they stop only while all
+ *             memtables wait to be written out.  All of it is figures.
+ * Memory      Of a budget half is the cache's; memtables and their logs, which are page cache, get three eighths, so
+ *             memtables are smaller than memtable_bytes where that asks for more; tables and merges have the rest.
  * Durability  none, process    the log is written by stores into its mapping, whose blocks are reserved: to the kernel that is a
  *                              write like any other (none costs the same as process, so it is the same)
  *             ordered          the same work: the log ends at its first damage, so a cut of power leaves a prefix
@@ -25,18 +28,24 @@
  *             close syncs, in every tier.  A failed sync or write makes the store refuse writes for good; a full disk does not.
  * Recovery    recover.c.
  * Figures     the standard ones, and rotations, syncs, flushes, flush_bytes, compactions, compaction_read_bytes,
- *             compaction_write_bytes, trivial_moves, compaction_failures, checkpoints, delays, delay_ns, tables, runs, levels, cache_bytes,
- *             durable_seq
+ *             compaction_write_bytes, trivial_moves, compaction_failures, checkpoints, tables, runs, levels, cache_bytes,
+ *             durable_seq; stalls, stall_ns (writes that stood still: no memtable or log was ready), and of these
+ *             device_stall_ns, device_stall_max_ns while the flusher stood in a call of the device; delays, delay_ns (writes
+ *             that were slowed down); imposed_max_ns: the longest that one write was held up by this engine, the device's part
+ *             left out
  * Checkpoint  checkpoint.c: tables by hard links, a copy of manifest and logs.
  * Many gets   many.c: blocks that are not in the cache are read together, by io_uring where it is (reads.h).
  * Not done    Caching through mmap.
  */
+#include <inttypes.h>
 #include <stdlib.h>
 
 #include "engines/lsm/dump.h"
 #include "engines/lsm/read.h"
 #include "engines/lsm/store.h"
 #include "engines/lsm/write.h"
+
+#define MEMTABLE_BYTES_MIN 4096u
 
 static const char *const compression_words[] = {"none", "lz4", NULL};
 static const char *const layout_words[] = {[LAYOUT_PACKED] = "packed", [LAYOUT_SPLIT] = "split", NULL};
@@ -46,8 +55,8 @@ static const char *const policy_words[] = {"leveled", "size-tiered", "count-tier
 static const char *const reads_words[] = {"ring", "advised", "plain", NULL};
 
 static const struct kv_option options[] = {
-    [OPTION_MEMTABLE_BYTES] = {"memtable_bytes", KV_BYTES, "64M", 4096, 4294967296.0,
-                               "size of a memtable, which becomes a table when it is full", .small = "16k"},
+    [OPTION_MEMTABLE_BYTES] = {"memtable_bytes", KV_BYTES, "64M", MEMTABLE_BYTES_MIN, 4294967296.0,
+                               "size of a memtable, which becomes a table when it is full; less where the memory budget is small", .small = "16k"},
     [OPTION_MEMTABLES] = {"memtables", KV_COUNT, "3", 1, MEMTABLES_MAX - 2, "full memtables that may wait to be written out"},
     [OPTION_BLOCK_BYTES] = {"block_bytes", KV_BYTES, "4k", 64, 16777216, "size of a block of a table, before compression"},
     [OPTION_RESTART_INTERVAL] = {"restart_interval", KV_COUNT, "16", 1, 65536, "entries from one key in full to the next"},
@@ -154,6 +163,17 @@ static void free_store(struct lsm *store)
     free(store);
 }
 
+/* A budget has to do for the memtables that may be there, and as much page cache for their logs and the one that is ready. */
+static uint64_t memtable_bytes(const struct kv_config *config)
+{
+    uint64_t asked = config->option[OPTION_MEMTABLE_BYTES].u64, most = config->memory_bytes / 8 * 3;
+
+    most /= 2 * config->option[OPTION_MEMTABLES].u64 + 4;
+    if (most < MEMTABLE_BYTES_MIN)
+        most = MEMTABLE_BYTES_MIN;
+    return config->memory_bytes && asked > most ? most : asked;
+}
+
 static void read_options(struct lsm *store, const struct kv_config *config)
 {
     const union kv_value *value = config->option;
@@ -161,7 +181,7 @@ static void read_options(struct lsm *store, const struct kv_config *config)
     store->durability = config->durability;
     store->mapped = config->durability.tier != KV_TIER_COMMIT;
     store->options = (struct options){
-        .memtable_bytes      = value[OPTION_MEMTABLE_BYTES].u64,
+        .memtable_bytes      = memtable_bytes(config),
         .memtables           = (uint32_t)value[OPTION_MEMTABLES].u64,
         .block_bytes         = (uint32_t)value[OPTION_BLOCK_BYTES].u64,
         .restart_interval    = (uint32_t)value[OPTION_RESTART_INTERVAL].u64,
@@ -190,10 +210,19 @@ static void read_options(struct lsm *store, const struct kv_config *config)
         .rate                = value[OPTION_RATE].u64,
         .reads               = (enum reads_way)value[OPTION_READS].u64,
     };
-    if (store->options.stop_runs < store->options.slowdown_runs)
-        store->options.stop_runs = store->options.slowdown_runs;
-    if (store->options.threshold_max < store->options.threshold_min)
-        store->options.threshold_max = store->options.threshold_min;
+}
+
+static kv_status lsm_check(const struct kv_config *config)
+{
+    static const enum option_row pairs[][2] = {{OPTION_SLOWDOWN_RUNS, OPTION_STOP_RUNS}, {OPTION_THRESHOLD_MIN, OPTION_THRESHOLD_MAX}};
+
+    for (size_t i = 0; i < sizeof pairs / sizeof *pairs; i++) {
+        uint64_t least = config->option[pairs[i][0]].u64, most = config->option[pairs[i][1]].u64;
+        if (most < least)
+            return kv_fail(KV_INVALID, "%s %" PRIu64 " is below %s %" PRIu64 "; write at least as much", options[pairs[i][1]].name, most,
+                           options[pairs[i][0]].name, least);
+    }
+    return KV_OK;
 }
 
 static kv_status sync_in_time(void *store)
@@ -394,6 +423,9 @@ static void lsm_stats(struct kv_store *base, kv_figure *figure, void *arg)
     COUNTER(stall_ns);
     COUNTER(delays);
     COUNTER(delay_ns);
+    COUNTER(imposed_max_ns);
+    COUNTER(device_stall_ns);
+    COUNTER(device_stall_max_ns);
     COUNTER(rotations);
     COUNTER(syncs);
     COUNTER(flushes);
@@ -440,4 +472,5 @@ const struct kv_engine lsm_engine = {
     .compact         = lsm_compact,
     .stats           = lsm_stats,
     .dump            = lsm_dump,
+    .check           = lsm_check,
 };

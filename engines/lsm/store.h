@@ -95,7 +95,7 @@ struct options {
 };
 
 struct counters { /* atomics, relaxed */
-    uint64_t stalls, stall_ns, delays, delay_ns, rotations, syncs, flushes, flush_bytes, compactions, compaction_read_bytes,
+    uint64_t stalls, stall_ns, delays, delay_ns, imposed_max_ns, device_stall_ns, device_stall_max_ns, rotations, syncs, flushes, flush_bytes, compactions, compaction_read_bytes,
         compaction_write_bytes, trivial_moves, compaction_failures, checkpoints;
 };
 
@@ -168,7 +168,11 @@ struct lsm {
     bool      flusher_runs, compactor_runs;
     struct epoch_slot *flusher_slot, *compactor_slot;
 
-    uint64_t delay_ns_per_kib; /* atomic: how long writers are held up, so that compactions keep up */
+    /* Back-pressure: what writers must take for a KiB, all sessions together, so that merges and flushes keep up. */
+    uint64_t           run_delay_ns, flush_delay_ns; /* atomics: a KiB; the larger one counts */
+    uint64_t           paced_until_ns;               /* atomic: the next write that is held up begins then */
+    uint64_t           flush_ns_per_kib;             /* of the last flushes; the flusher's */
+    struct device_time device;                       /* the flusher's */
 
     pthread_mutex_t     sessions_lock;
     struct lsm_session *sessions;
@@ -194,7 +198,7 @@ struct lsm_session {
     struct lsm_session   *next, **link;
     struct epoch_slot    *epoch;
     uint64_t              writing_seq; /* atomic: the first number that this session has taken and not yet put; 0: none */
-    uint64_t              owed_ns;     /* of delays */
+    uint64_t              owed_ns;     /* of delays, not yet waited for */
     struct commit_request request;
     struct buf            entries, hashes, places, value, frames;
     struct reads         *reads; /* NULL until the first that waits for the disk */
@@ -275,6 +279,8 @@ static inline void log_tidy(struct epoch_slot *slot)
 }
 /* Waits, within bounds, before a write of so many bytes: for flushes and compactions. */
 MUST_USE kv_status tree_back_pressure(struct lsm_session *session, uint64_t bytes);
+/* The memtables that wait have become more or fewer. */
+void log_set_delay(struct lsm *store);
 /* Of the log of a memtable of that size: an entry has fewer bytes in it than in the arena, but each put its group's head. */
 uint64_t log_capacity(uint64_t arena);
 /* The logs up to this one are in tables: forgets them, and removes or recycles the files; later, while somebody copies logs. */
@@ -297,6 +303,8 @@ MUST_USE kv_status tree_install(struct lsm *store, struct epoch_slot *slot, stru
 MUST_USE kv_status compactor_start(struct lsm *store);
 void compactor_stop(struct lsm *store);
 void compactor_wake(struct lsm *store);
+/* The runs of the tree have become more or fewer. */
+void compact_set_delay(struct lsm *store, const struct version *version);
 /* Merges the whole tree into one run of its last level. */
 MUST_USE kv_status compact_everything(struct lsm *store, struct epoch_slot *slot);
 

@@ -65,6 +65,16 @@ char *table_name(char out[TABLE_NAME_MAX], uint64_t id); /* "00000007.table" */
 
 /* ---- Writing.  One thread. ---- */
 
+/* How long one thread stood in calls of the device.  Who had to wait for that thread can say what of it was the device's. */
+struct device_time {
+    uint64_t total_ns, since_ns; /* atomics; since: when the call under way began, 0: none */
+};
+
+/* All three: NULL is fine. */
+void device_time_begin(struct device_time *device);
+void device_time_end(struct device_time *device);
+uint64_t device_time_ns(const struct device_time *device, uint64_t now_ns); /* any thread */
+
 struct table_options {
     uint32_t block_bytes;      /* a block is closed when it has so many */
     uint32_t restart_interval; /* entries */
@@ -75,6 +85,7 @@ struct table_options {
     bool     reuse_buffers;    /* false: new memory for each block and each write */
     bool     lz4;
     uint64_t base_seq;         /* no entry is older */
+    struct device_time *device; /* counts what the device takes; may be NULL */
 };
 
 struct table_writer;

@@ -7,8 +7,10 @@
 #include <stdlib.h>
 #include <sys/random.h>
 
+#include "common/clock.h"
 #include "engines/lsm/table.h"
 
+#define WRITING_BYTES_MIN (UINT32_C(256) << 10) /* written at once, from which the device may begin with it */
 #define BLOCK_BYTES_MAX (UINT32_C(1) << 30)
 #define ENTRY_BYTES_MAX   ((UINT32_C(256) << 20) + 65536 + 64) /* one entry's */
 
@@ -88,12 +90,40 @@ kv_status table_writer_open(const char *dir, uint64_t id, const struct table_opt
     return KV_OK;
 }
 
+void device_time_begin(struct device_time *device)
+{
+    if (device)
+        __atomic_store_n(&device->since_ns, clock_now_ns(), __ATOMIC_RELEASE);
+}
+
+void device_time_end(struct device_time *device)
+{
+    if (!device)
+        return;
+    __atomic_fetch_add(&device->total_ns, clock_now_ns() - device->since_ns, __ATOMIC_RELEASE);
+    __atomic_store_n(&device->since_ns, 0, __ATOMIC_RELEASE);
+}
+
+uint64_t device_time_ns(const struct device_time *device, uint64_t now_ns)
+{
+    uint64_t since_ns = device ? __atomic_load_n(&device->since_ns, __ATOMIC_ACQUIRE) : 0;
+    uint64_t total_ns = device ? __atomic_load_n(&device->total_ns, __ATOMIC_ACQUIRE) : 0;
+
+    return total_ns + (since_ns && now_ns > since_ns ? now_ns - since_ns : 0);
+}
+
 static kv_status flush(struct table_writer *writer)
 {
     struct buf *out = &writer->out;
-    uint64_t    from = writer->offset - out->size + writer->ahead;
+    uint64_t    from = writer->offset - out->size + writer->ahead, bytes = out->size - writer->ahead;
+    kv_status   status;
 
-    TRY(file_write_at(&writer->file, out->data + writer->ahead, out->size - writer->ahead, from));
+    device_time_begin(writer->options.device);
+    status = file_write_at(&writer->file, out->data + writer->ahead, bytes, from);
+    if (status == KV_OK && bytes >= WRITING_BYTES_MIN)
+        file_begin_writing(&writer->file, from, bytes);
+    device_time_end(writer->options.device);
+    TRY(status);
     out->size = writer->ahead = 0;
     if (!writer->options.reuse_buffers)
         buf_free(out);
@@ -273,6 +303,7 @@ static kv_status add_properties(struct table_writer *writer, struct table_frame 
 static kv_status finish(struct table_writer *writer)
 {
     struct table_footer footer = {.magic = TABLE_MAGIC, .version = TABLE_VERSION, .id = writer->id, .salt = writer->salt};
+    kv_status           status;
 
     TRY(end_block(writer));
     TRY(add_frame(writer, buf_slice(&writer->index), false, &footer.index));
@@ -282,7 +313,10 @@ static kv_status finish(struct table_writer *writer)
     TRY(buf_append(&writer->out, &footer, sizeof footer));
     writer->offset += sizeof footer;
     TRY(flush(writer));
-    return file_sync_data(&writer->file);
+    device_time_begin(writer->options.device);
+    status = file_sync_data(&writer->file);
+    device_time_end(writer->options.device);
+    return status;
 }
 
 kv_status table_writer_finish(struct table_writer *writer, uint64_t *bytes)

@@ -27,7 +27,7 @@ static kv_status write_one(struct kv_session *base, struct entry *entry)
     uint64_t            hash = key_hash(entry->key);
     kv_status           status;
 
-    TRY(tree_back_pressure(session, entry->key.size + entry->value.size));
+    TRY(tree_back_pressure(session, memtable_entry_bytes(entry->key.size, entry->value.size)));
     if (!store->mapped)
         return commit(session, entry, &hash, 1);
     pthread_mutex_lock(stripe_of(store, hash));
@@ -91,7 +91,7 @@ kv_status lsm_write(struct kv_session *base, const struct kv_write *writes, size
             entry.value = writes[i].value;
         TRY(buf_append(&session->entries, &entry, sizeof entry));
         TRY(buf_append(&session->hashes, &hash, sizeof hash));
-        bytes += entry.key.size + entry.value.size;
+        bytes += memtable_entry_bytes(entry.key.size, entry.value.size);
     }
     TRY(tree_back_pressure(session, bytes));
     if (!store->mapped)
@@ -155,7 +155,7 @@ kv_status lsm_modify(struct kv_session *base, slice key, kv_change *change, void
     uint64_t            hash = key_hash(key), seq;
     kv_status           status;
 
-    TRY(tree_back_pressure(session, key.size + session->value.size));
+    TRY(tree_back_pressure(session, memtable_entry_bytes(key.size, session->value.size)));
     if (!store->mapped)
         return modify_committed(session, key, hash, change, arg);
     pthread_mutex_lock(stripe_of(store, hash));
