@@ -30,6 +30,7 @@
 #define STEADY_SLOPE      0.10             /* SNIA PTS: drift over the window, and spread, by the mean */
 #define STEADY_EXCURSION  0.20
 #define LATE_SHARE        0.01
+#define WATCH_NS          NS_PER_S         /* how often what the engine tells of itself is noted during a pass */
 
 /* What a cell knows while it runs; one a process. */
 struct run {
@@ -232,6 +233,96 @@ static json_t *steady_json(json_t *series)
                      "excursion", (high - low) / mean);
 }
 
+/* While a pass runs: space, debt and hold-ups, once a second.  A stall that a mean hides stands here at its time. */
+
+struct watch {
+    struct run     *run;
+    json_t         *rows;
+    uint64_t        begin_ns;
+    pthread_t       thread;
+    pthread_mutex_t lock;
+    pthread_cond_t  over;
+    bool            ends;
+};
+
+struct watched {
+    uint64_t debt_bytes, stall_ns, delay_ns;
+};
+
+static void note_watched(void *arg, const char *name, uint64_t value)
+{
+    struct watched *seen = arg;
+
+    if (strcmp(name, "debt_bytes") == 0)
+        seen->debt_bytes = value;
+    else if (strcmp(name, "stall_ns") == 0)
+        seen->stall_ns = value;
+    else if (strcmp(name, "delay_ns") == 0)
+        seen->delay_ns = value;
+}
+
+static void watch_row(struct watch *watch)
+{
+    struct run    *run = watch->run;
+    struct watched seen = {KV_UNKNOWN, KV_UNKNOWN, KV_UNKNOWN};
+    double         at_s = (double)(clock_now_ns() - watch->begin_ns) / (double)NS_PER_S;
+
+    kv_stats(run->crew.store, note_watched, &seen);
+    json_array_append_new(watch->rows,
+        json_pack("{s:f, s:o, s:o, s:o, s:o}", "t_s", at_s,
+                  "disk_bytes", run->durable ? json_integer((json_int_t)space_used_bytes(run->cell->config.dir)) : json_null(),
+                  "debt_bytes", result_known(seen.debt_bytes), "stall_ns", result_known(seen.stall_ns),
+                  "delay_ns", result_known(seen.delay_ns)));
+}
+
+static void *watch_on(void *arg)
+{
+    struct watch *watch = arg;
+
+    pthread_mutex_lock(&watch->lock);
+    for (uint64_t next_ns = watch->begin_ns + WATCH_NS; !watch->ends; next_ns += WATCH_NS) {
+        struct timespec until = {.tv_sec = (time_t)(next_ns / NS_PER_S), .tv_nsec = (long)(next_ns % NS_PER_S)};
+
+        while (!watch->ends && pthread_cond_timedwait(&watch->over, &watch->lock, &until) == 0)
+            continue;
+        if (!watch->ends)
+            watch_row(watch);
+    }
+    pthread_mutex_unlock(&watch->lock);
+    return NULL;
+}
+
+/* NULL in watch->rows: it could not begin, or there was nothing to see. */
+static void watch_begin(struct watch *watch, struct run *run)
+{
+    pthread_condattr_t monotonic;
+
+    *watch = (struct watch){.run = run, .rows = json_array(), .begin_ns = run->begin_ns};
+    pthread_mutex_init(&watch->lock, NULL);
+    pthread_condattr_init(&monotonic);
+    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+    pthread_cond_init(&watch->over, &monotonic);
+    pthread_condattr_destroy(&monotonic);
+    if (pthread_create(&watch->thread, NULL, watch_on, watch) != 0) {
+        json_decref(watch->rows);
+        watch->rows = NULL;
+    }
+}
+
+static json_t *watch_end(struct watch *watch)
+{
+    if (watch->rows) {
+        pthread_mutex_lock(&watch->lock);
+        watch->ends = true;
+        pthread_cond_signal(&watch->over);
+        pthread_mutex_unlock(&watch->lock);
+        pthread_join(watch->thread, NULL);
+    }
+    pthread_cond_destroy(&watch->over);
+    pthread_mutex_destroy(&watch->lock);
+    return watch->rows ? watch->rows : json_null();
+}
+
 /* A pass: begin, run, end. */
 
 static void sync_fs(const struct run *run)
@@ -311,6 +402,8 @@ static bool pass(struct run *run, const char *name, const char *part, void (*job
                  json_t **phase)
 {
     struct meters end, flushed, used;
+    struct watch  watch;
+    json_t       *watched = NULL;
     uint64_t      began_ns;
     bool          good;
 
@@ -322,8 +415,12 @@ static bool pass(struct run *run, const char *name, const char *part, void (*job
     }
     began_ns = clock_read_ns(CLOCK_REALTIME);
     run->begin_ns = clock_now_ns();
+    if (run->crew.interval_ns)
+        watch_begin(&watch, run);
     good = crew_run(&run->crew, job);
     run->wall_ns = clock_now_ns() - run->begin_ns;
+    if (run->crew.interval_ns)
+        watched = watch_end(&watch);
     if (metered) {
         meters_read(&end, device_of(run));
         sync_fs(run);
@@ -333,6 +430,8 @@ static bool pass(struct run *run, const char *name, const char *part, void (*job
         used = meters_delta(&run->at_begin, &end);
     }
     *phase = phase_json(run, name, part, metered ? &used : NULL);
+    if (watched)
+        json_object_set_new(*phase, "watch", watched);
     json_object_set_new(*phase, "started_unix_ns", json_integer((json_int_t)began_ns));
     if (metered && (job == job_load || job == job_throughput)) {
         struct tally tally = crew_tally(&run->crew);
@@ -622,6 +721,20 @@ static bool verify(struct run *run)
     return good;
 }
 
+static void add_figure(void *arg, const char *name, uint64_t value)
+{
+    json_object_set_new(arg, name, result_known(value));
+}
+
+/* What the engine counted from the last open to the end of the measured phases. */
+static void engine_figures(struct run *run)
+{
+    json_t *figures = json_object();
+
+    kv_stats(run->crew.store, add_figure, figures);
+    json_object_set_new(run->json, "figures", figures);
+}
+
 /* Close, reopen, and hold every key against the history.  An engine that keeps nothing is held against it as it is. */
 static bool recover(struct run *run)
 {
@@ -718,6 +831,7 @@ static bool run_all(struct run *run)
         if (run->cell->brief)
             return true;
     }
+    engine_figures(run);
     if (!verify(run) || !recover(run))
         return false;
     space_figures(run);
