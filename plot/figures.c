@@ -686,6 +686,129 @@ static void make_time(struct figures *figures, const struct model *model, const 
         figure_drop(figures);
 }
 
+/* Whether an engine keeps up: what it held its callers up, and its space, second by second. */
+
+static const struct column watch_columns[] = {
+    {"phase", "", COLUMN_GROUP},                 {"engine", "Engine", COLUMN_TEXT},
+    {"round", "Round", COLUMN_COUNT},            {"seconds", "Seconds", COLUMN_COUNT},
+    {"held_up_ns", "Held up, all", COLUMN_NS},   {"held_up_most_ns", "most in a second", COLUMN_NS},
+    {"disk_most_bytes", "On disk, most", COLUMN_BYTES}, {"disk_end_bytes", "at the end", COLUMN_BYTES},
+};
+
+#define WATCH_LEAST 5 /* rows, from which there is a course to be seen */
+
+/* NaN where the engine does not tell. */
+static double held_up_ns(const json_t *row)
+{
+    double stall = number_at(row, "stall_ns"), delay = number_at(row, "delay_ns");
+
+    return isnan(stall) ? delay : isnan(delay) ? stall : stall + delay;
+}
+
+static void watch_series(struct curves *curves, const json_t *rows, size_t round, bool space)
+{
+    double before = NAN, before_s = 0;
+
+    for (size_t i = 0; i < json_array_size(rows); i++) {
+        const json_t *row  = json_array_get(rows, i);
+        double        t_s  = number_at(row, "t_s"), now = space ? number_at(row, "disk_bytes") : held_up_ns(row);
+        double        show = space ? now : (now - before) / 1e6 / (t_s - before_s);
+
+        if (!isnan(show) && (space || t_s > before_s))
+            curves_point(curves, round, t_s, show, false);
+        before   = now;
+        before_s = t_s;
+    }
+}
+
+static void watch_row(struct table *table, const json_t *rows, const char *phase, const char *engine, size_t round)
+{
+    size_t count = json_array_size(rows);
+    double disk_most = NAN, held_most = NAN;
+
+    for (size_t i = 0; i < count; i++) {
+        const json_t *row = json_array_get(rows, i);
+
+        disk_most = fmax(disk_most, number_at(row, "disk_bytes"));
+        if (i)
+            held_most = fmax(held_most, held_up_ns(row) - held_up_ns(json_array_get(rows, i - 1)));
+    }
+    table_text(table, phase);
+    table_text(table, engine);
+    table_value(table, (double)round);
+    table_value(table, (double)count);
+    table_value(table, held_up_ns(json_array_get(rows, count - 1)) - held_up_ns(json_array_get(rows, 0)));
+    table_value(table, held_most);
+    table_value(table, disk_most);
+    table_value(table, number_at(json_array_get(rows, count - 1), "disk_bytes"));
+}
+
+/* One panel: an engine in a phase, all rounds.  False: there was nothing to draw. */
+static bool watch_panel(struct curves *curves, const struct model *model, const struct experiment *experiment, const json_t *engine,
+                        struct step step, bool space)
+{
+    char   *phase = gather_step_text(step);
+    char   *title = text_of("%s — %s, %s", text_at(engine, "name"), phase, space ? "bytes on disk" : "ms held up in a second");
+    bool    begun = false;
+    json_t *cell;
+    size_t  c;
+
+    json_array_foreach(json_object_get(experiment->root, "cells"), c, cell) {
+        const json_t *rows  = json_object_get(gather_phase(cell, step), "watch"), *last = json_array_get(rows, json_array_size(rows) - 1);
+        size_t        round = (size_t)json_integer_value(json_object_get(cell, "round"));
+
+        if (strcmp(text_at(cell, "engine"), text_at(engine, "name")) != 0 || json_array_size(rows) < WATCH_LEAST ||
+            isnan(space ? number_at(last, "disk_bytes") : held_up_ns(last)))
+            continue;
+        if (!begun)
+            curves_panel(curves, title);
+        begun = true;
+        curves_series(curves, model_mark(model, text_at(engine, "name")), false);
+        watch_series(curves, rows, round, space);
+        if (space)
+            watch_row(&curves->figure->table, rows, phase, text_at(engine, "name"), round);
+    }
+    if (begun)
+        curves_panel_end(curves, false);
+    free(phase);
+    free(title);
+    return begun;
+}
+
+static void make_watch(struct figures *figures, const struct model *model, const struct experiment *experiment)
+{
+    static const char *const names[] = {"run", "paced", "load", NULL};
+    char          *label = text_of("%s %s", experiment->label, experiment->setting), *slug = text_slug(label);
+    struct figure *figure = figure_add(figures, SECTION_TIME, "timeline.gp", text_of("upkeep-%s", slug),
+                                       text_of("Space and hold-ups over time: %s, %s", experiment->label, experiment->setting));
+    struct step    steps[GATHER_STEPS_MAX];
+    size_t         count = gather_steps(experiment->root, names, steps), e;
+    char          *host  = gather_host(experiment->root);
+    json_t        *engine;
+    struct curves  curves;
+    bool           any = false;
+
+    curves_init(&curves, figure, watch_columns, COUNT_OF(watch_columns));
+    json_array_foreach(json_object_get(experiment->root, "engines"), e, engine) {
+        for (size_t s = 0; s < count; s++) {
+            any |= watch_panel(&curves, model, experiment, engine, steps[s], true);
+            any |= watch_panel(&curves, model, experiment, engine, steps[s], false);
+        }
+    }
+    fputs("x_is_percentile = 0\nsymbols = 0\nline_width = 1.1\nx_title = 'seconds since the phase began'\ny_title = ''\n", figure->gp);
+    curves_end(&curves, model, NULL, curves.panels > 1 ? 2 : 1, 175);
+    figure->caption = text_of("Read once a second: bytes on disk, and how long the engine says that it held its callers up, by delays "
+                              "and by waits for background work; one line a round; %s; %s. Each panel has its own axis, from zero.",
+                              experiment->setting, host);
+    figure->alt = text_of("Bytes on disk and milliseconds held up in each second, %zu panels. The table below has the sums and the "
+                          "largest.", curves.panels);
+    free(label);
+    free(slug);
+    free(host);
+    if (!any || table_rows(&figure->points) == 0)
+        figure_drop(figures);
+}
+
 /* Crash verdicts. */
 
 static const char *const verdict_words[] = {"held", "lost", "hole", "resurrected", "corrupt", "refused", "crashed", "hung"};
@@ -916,6 +1039,7 @@ void figures_make(struct figures *figures, const struct model *model)
     }
     for (size_t e = 0; e < model->experiment_count; e++)
         make_time(figures, model, &model->experiments[e]);
+        make_watch(figures, model, &model->experiments[e]);
     for (size_t e = 0; e < model->experiment_count; e++)
         make_quantities(figures, model, &model->experiments[e], SECTION_COST, "cost", "Cost per operation", costs,
                         COUNT_OF(costs));
