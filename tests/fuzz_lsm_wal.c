@@ -33,7 +33,8 @@ static void form(const uint8_t *data, size_t size, struct buf *out)
     uint64_t          seq = 1;
 
     header.sum = XXH3_64bits(&header, offsetof(struct wal_header, sum));
-    must(buf_append(out, &header, sizeof header));
+    for (int i = 0; i < 2; i++)
+        must(buf_append(out, &header, sizeof header));
     while (size >= 5) {
         uint16_t bytes, count;
         uint8_t  flags = data[4];

@@ -6,6 +6,7 @@
 #include <linux/filter.h>
 #include <linux/seccomp.h>
 #include <stddef.h>
+#include <signal.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
@@ -669,6 +670,148 @@ static void a_kill_leaves_a_whole_checkpoint_or_none(void **state)
     }
 }
 
+/* So many committed puts by a process that is killed then. */
+static void killed_after(const char *dir, int puts)
+{
+    pid_t child = fork();
+
+    if (child == 0) {
+        struct db db;
+        if (try_open(dir, "tier=commit memtable_bytes=16k compression=none", &db) != KV_OK)
+            _exit(1);
+        for (int i = 0; i < puts; i++)
+            if (kv_put(db.session, slice_text(key_text("key", i)), slice_text("value")) != KV_OK)
+                _exit(1);
+        raise(SIGKILL);
+    }
+    assert_true(child > 0);
+    waitpid(child, NULL, 0);
+}
+
+static void flip(const char *path, size_t offset)
+{
+    size_t size;
+    char  *bytes = read_file(path, &size);
+
+    assert_true(offset < size);
+    bytes[offset] ^= 1;
+    write_file(path, bytes, size);
+    free(bytes);
+}
+
+static void assert_told(const char *dir, const char *name)
+{
+    struct db db;
+
+    assert_int_equal(try_open(dir, "tier=commit", &db), KV_CORRUPT);
+    assert_non_null(strstr(fail_text(), name));
+}
+
+/* A log that is gone with all that was acknowledged in it: nothing younger need tell of it, so the manifest does. */
+static void a_log_that_is_gone_is_missed(void **state)
+{
+    int written = 0;
+
+    (void)state;
+    for (int puts = 1; puts <= 81; puts *= 3) {
+        remove_tree(at("db"));
+        killed_after(at("db"), puts);
+        for (int id = 1; id < 20; id++) {
+            char   name[64];
+            size_t size;
+            char  *bytes;
+            snprintf(name, sizeof name, "db/%08d.wal", id);
+            if (access(at(name), F_OK) != 0)
+                continue;
+            bytes = read_file(at(name), &size);
+            if (size && *bytes) { /* else it only waits for its turn */
+                copy_dir(at("db"), at("copy"));
+                snprintf(name, sizeof name, "copy/%08d.wal", id);
+                assert_int_equal(unlink(at(name)), 0);
+                assert_told(at("copy"), ".wal");
+                written++;
+            }
+            free(bytes);
+        }
+    }
+    assert_int_equal(written, 5);
+}
+
+static void a_log_that_is_gone_after_a_close_is_missed(void **state)
+{
+    struct db db = open_db(at("db"), "tier=process");
+    char      name[256], path[600];
+
+    (void)state;
+    put(&db, "key", "value");
+    close_db(&db);
+    assert_int_equal(files(at("db"), ".wal", name), 1);
+    snprintf(path, sizeof path, "%s/%s", at("db"), name);
+    assert_int_equal(unlink(path), 0);
+    assert_told(at("db"), name);
+}
+
+static void a_bit_that_flips_in_the_last_group_after_a_close_is_told(void **state)
+{
+    struct db   db = open_db(at("db"), "tier=process");
+    struct stat info;
+    char        name[256], path[600];
+
+    (void)state;
+    put(&db, "key", "value");
+    put(&db, "key", "other");
+    close_db(&db);
+    assert_int_equal(files(at("db"), ".wal", name), 1);
+    snprintf(path, sizeof path, "%s/%s", at("db"), name);
+    assert_int_equal(stat(path, &info), 0);
+    flip(path, (size_t)info.st_size - 12);
+    assert_told(at("db"), name);
+}
+
+/* Whichever bit of one of the two headers it is. */
+static void a_bit_that_flips_in_the_head_of_a_log_costs_nothing(void **state)
+{
+    (void)state;
+    for (size_t offset = 0; offset < 128; offset += 5) {
+        struct db db;
+        char      name[256], path[600];
+        remove_tree(at("db"));
+        db = open_db(at("db"), "tier=commit");
+        put(&db, "key", "value");
+        close_db(&db);
+        assert_int_equal(files(at("db"), ".wal", name), 1);
+        snprintf(path, sizeof path, "%s/%s", at("db"), name);
+        flip(path, offset);
+        db = open_db(at("db"), "tier=commit");
+        assert_string_equal(get(&db, "key"), "value");
+        close_db(&db);
+    }
+}
+
+static void a_manifest_that_is_gone_is_missed(void **state)
+{
+    struct db db = open_db(at("db"), "");
+
+    (void)state;
+    put(&db, "key", "value");
+    close_db(&db);
+    assert_int_equal(unlink(at("db/MANIFEST")), 0);
+    assert_told(at("db"), "MANIFEST");
+    assert_int_equal(files(at("db"), ".wal", NULL), 1);
+}
+
+static void options_that_do_not_go_together_are_refused(void **state)
+{
+    struct db db;
+
+    (void)state;
+    assert_int_equal(try_open(at("db"), "slowdown_runs=20 stop_runs=10", &db), KV_INVALID);
+    assert_non_null(strstr(fail_text(), "stop_runs 10"));
+    assert_int_equal(try_open(at("db"), "threshold_min=20 threshold_max=10", &db), KV_INVALID);
+    assert_non_null(strstr(fail_text(), "threshold_max 10"));
+    assert_int_equal(access(at("db"), F_OK), -1);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, make_root, remove_root)
@@ -690,6 +833,12 @@ int main(void)
         TEST(a_checkpoint_on_another_file_system_is_refused),
         TEST(a_checkpoint_on_a_full_disk_leaves_nothing),
         TEST(a_kill_leaves_a_whole_checkpoint_or_none),
+        TEST(a_log_that_is_gone_is_missed),
+        TEST(a_log_that_is_gone_after_a_close_is_missed),
+        TEST(a_bit_that_flips_in_the_last_group_after_a_close_is_told),
+        TEST(a_bit_that_flips_in_the_head_of_a_log_costs_nothing),
+        TEST(a_manifest_that_is_gone_is_missed),
+        TEST(options_that_do_not_go_together_are_refused),
     };
 
     /* A disk would be waited for, and nothing else: flushes come often here. */

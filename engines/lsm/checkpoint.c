@@ -62,6 +62,10 @@ static kv_status choose_moment(struct checkpoint *checkpoint)
     pthread_mutex_unlock(&store->background.lock);
     if (status == KV_OK && store->log.wal)
         status = add_log(checkpoint, store->log.wal);
+    /* The copies are synced, all of them. */
+    checkpoint->manifest.durable_seq = store->log.next_seq - 1;
+    checkpoint->manifest.youngest_log = store->log.wal && store->log.wal->id >= checkpoint->manifest.log_id ? store->log.wal->id : 0;
+    checkpoint->manifest.log_before = 0;
     pthread_mutex_unlock(&store->log.lock);
     checkpoint->manifest.next_id = __atomic_load_n(&store->next_id, __ATOMIC_RELAXED);
     return status;

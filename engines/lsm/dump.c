@@ -149,8 +149,9 @@ static kv_status dump_manifest(FILE *out, const struct wal *file)
         return kv_fail(KV_MISMATCH, "%s was written by a newer program", file->file.path);
     if (count < 0)
         return kv_fail(KV_CORRUPT, "%s at 0: the manifest is damaged", file->file.path);
-    fprintf(out, "lsm manifest: %ld tables, up to seq %" PRIu64 "; logs from %" PRIu64 " on; the next file is %" PRIu64 "\n", count,
-            manifest.last_seq, manifest.log_id, manifest.next_id);
+    fprintf(out, "lsm manifest: %ld tables, up to seq %" PRIu64 "; logs from %" PRIu64 " to %" PRIu64 "; durable up to seq %" PRIu64
+            "; the next file is %" PRIu64 "\n", count, manifest.last_seq, manifest.log_id, manifest.youngest_log, manifest.durable_seq,
+            manifest.next_id);
     for (long i = 0; i < count; i++)
         fprintf(out, "  level %" PRIu32 "  run %" PRIu32 "  table %" PRIu64 "\n", rows[i].level, rows[i].run, rows[i].id);
     return KV_OK;

@@ -40,6 +40,8 @@ kv_status tree_install(struct lsm *store, struct epoch_slot *slot, struct versio
     kv_status           status;
 
     next.next_id = __atomic_load_n(&store->next_id, __ATOMIC_RELAXED);
+    if (next.durable_seq < durable_seq(store))
+        next.durable_seq = durable_seq(store);
     device_time_begin(device);
     status = manifest_write(store->dir.path, &next, version);
     device_time_end(device);
@@ -57,6 +59,30 @@ kv_status tree_install(struct lsm *store, struct epoch_slot *slot, struct versio
     pthread_cond_broadcast(&store->background.cond);
     pthread_mutex_unlock(&store->background.lock);
     return KV_OK;
+}
+
+kv_status tree_name_log(struct lsm *store, uint64_t id, enum naming naming)
+{
+    struct manifest next;
+    kv_status       status;
+
+    pthread_mutex_lock(&store->tree_lock);
+    next = store->manifest;
+    next.next_id = __atomic_load_n(&store->next_id, __ATOMIC_RELAXED);
+    if (next.durable_seq < durable_seq(store)) /* recovery has not raised it yet */
+        next.durable_seq = durable_seq(store);
+    if (naming == LOG_GOES) {
+        next.youngest_log = next.youngest_log == id ? 0 : next.youngest_log;
+        next.log_before = next.log_before == id ? 0 : next.log_before;
+    } else {
+        next.log_before = naming == LOG_FOLLOWS ? next.youngest_log : naming == LOG_ALONE ? 0 : next.log_before;
+        next.youngest_log = id;
+    }
+    status = manifest_write(store->dir.path, &next, store->tree);
+    if (status == KV_OK)
+        store->manifest = next;
+    pthread_mutex_unlock(&store->tree_lock);
+    return status == KV_IO ? tree_fail(store) : status;
 }
 
 /* The memtable's youngest version of each key, as a table. */
@@ -185,8 +211,8 @@ static void prepare(struct lsm *store)
     pthread_mutex_unlock(&store->background.lock);
     if (want_memtable)
         memtable = memtable_new(arena, 0); /* without memory or space, who needs it tries again, and tells */
-    if (want_wal && wal_create(store->dir.path, file_id(store), log_capacity(arena), store->mapped, &wal) != KV_OK)
-        wal = NULL;
+    if (want_wal)
+        wal = log_create(store, log_capacity(arena));
     pthread_mutex_lock(&store->background.lock);
     if (memtable)
         store->background.spare_memtable = memtable;

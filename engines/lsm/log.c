@@ -52,12 +52,47 @@ uint64_t log_capacity(uint64_t arena)
     return (WAL_FIRST + arena + arena / 8 + 4095) & ~UINT64_C(4095);
 }
 
+/* Takes a new or recycled log that is not needed back from the disk. */
+static void discard(struct lsm *store, struct wal *wal)
+{
+    char name[WAL_NAME_MAX];
+
+    if (file_unlink(store->dir.path, wal_name(name, wal->id)) != KV_OK) {
+        /* it is blank or in tables: the next open removes it */
+    }
+    wal_free(wal);
+}
+
+static kv_status create_log(struct lsm *store, uint64_t capacity, enum naming naming, struct wal **out)
+{
+    char      said[FAIL_BYTES_MAX];
+    kv_status status;
+
+    TRY(wal_create(store->dir.path, file_id(store), capacity, store->mapped, out));
+    if ((status = tree_name_log(store, (*out)->id, naming)) == KV_OK)
+        return KV_OK;
+    snprintf(said, sizeof said, "%s", fail_text());
+    if (status != KV_IO) /* else the manifest may name it */
+        discard(store, *out);
+    else
+        wal_free(*out);
+    *out = NULL;
+    return kv_fail(status, "%s", said);
+}
+
+struct wal *log_create(struct lsm *store, uint64_t capacity)
+{
+    struct wal *wal;
+
+    return create_log(store, capacity, LOG_FOLLOWS, &wal) == KV_OK ? wal : NULL;
+}
+
 static kv_status take_spare(struct lsm *store, uint64_t group_bytes, uint64_t entries_bytes, struct wal **wal, struct memtable **memtable)
 {
-    uint64_t  arena = arena_bytes(store, entries_bytes), capacity = log_capacity(arena), started_ns = clock_now_ns();
-    bool      waited = false;
-    char      name[WAL_NAME_MAX];
-    kv_status status = KV_OK;
+    uint64_t    arena = arena_bytes(store, entries_bytes), capacity = log_capacity(arena), started_ns = clock_now_ns();
+    bool        waited = false;
+    struct wal *small = NULL;
+    kv_status   status = KV_OK;
 
     if (capacity < WAL_FIRST + group_bytes)
         capacity = (WAL_FIRST + group_bytes + 4095) & ~UINT64_C(4095);
@@ -76,21 +111,25 @@ static kv_status take_spare(struct lsm *store, uint64_t group_bytes, uint64_t en
     store->background.want_spare = false;
     store->background.preparing = true; /* nobody else makes a log now: numbers must be in the order in which logs are used */
     pthread_mutex_unlock(&store->background.lock);
-    /* A log that is too small is of no use later either: its number would be below that of the one before it. */
     if (*wal && (*wal)->capacity < capacity) {
-        status = file_unlink(store->dir.path, wal_name(name, (*wal)->id));
-        wal_free(*wal);
+        small = *wal;
         *wal = NULL;
     }
-    if (status == KV_OK && !*memtable && !(*memtable = memtable_new(arena, 0)))
+    if (!*memtable && !(*memtable = memtable_new(arena, 0)))
         status = KV_NO_MEMORY;
     if (status == KV_OK && !*wal) {
         waited |= store->log.wal != NULL;
-        status = wal_create(store->dir.path, file_id(store), capacity, store->mapped, wal);
+        status = create_log(store, capacity, small ? LOG_REPLACES : LOG_FOLLOWS, wal);
+    }
+    /* A log that is too small is of no use later either: its number would be below that of the one before it.  The manifest named
+     * it, so it goes when another is named. */
+    if (status == KV_OK && small) {
+        discard(store, small);
+        small = NULL;
     }
     pthread_mutex_lock(&store->background.lock);
     if (status != KV_OK) { /* the next write tries again */
-        store->background.spare = *wal;
+        store->background.spare = *wal ? *wal : small;
         *wal = NULL;
     }
     store->background.preparing = false;
@@ -498,7 +537,6 @@ kv_status tree_sync(struct lsm *store)
 void log_forget(struct lsm *store, uint64_t id)
 {
     struct wal *wal, *keep = NULL;
-    char        name[WAL_NAME_MAX];
 
     for (;;) {
         pthread_mutex_lock(&store->sync_lock);
@@ -517,10 +555,7 @@ void log_forget(struct lsm *store, uint64_t id)
             keep = wal;
             continue;
         }
-        if (file_unlink(store->dir.path, wal_name(name, wal->id)) != KV_OK) {
-            /* the manifest says that it is in tables: the next open removes it */
-        }
-        wal_free(wal);
+        discard(store, wal);
     }
     if (!keep)
         return;
@@ -533,10 +568,7 @@ void log_forget(struct lsm *store, uint64_t id)
     }
     pthread_mutex_unlock(&store->background.lock);
     if (!keep) {
-        if (file_unlink(store->dir.path, wal_name(name, wal->id)) != KV_OK) {
-            /* as above */
-        }
-        wal_free(wal);
+        discard(store, wal);
         return;
     }
     if (wal_recycle(store->dir.path, keep, file_id(store), &wal) != KV_OK)
@@ -561,6 +593,15 @@ void log_set_delay(struct lsm *store)
         delay_ns = flush_ns + flush_ns / 4;
     else if (waiting + 1 == most && waiting > 0)
         delay_ns = flush_ns;
+    if (wal) {
+        kv_status status = tree_name_log(store, wal->id, LOG_FOLLOWS);
+        if (status != KV_OK && status != KV_IO)
+            discard(store, wal);
+        else if (status != KV_OK)
+            wal_free(wal);
+        if (status != KV_OK)
+            wal = NULL;
+    }
     __atomic_store_n(&store->flush_delay_ns, delay_ns, __ATOMIC_RELAXED);
 }
 

@@ -263,11 +263,16 @@ static kv_status lsm_close(struct kv_store *base)
 {
     struct lsm *store = (struct lsm *)base;
     char        name[WAL_NAME_MAX];
-    kv_status   status;
+    kv_status   status, named = KV_INVALID;
 
     stop_threads(store);
     status = tree_sync(store);
-    if (store->background.spare && file_unlink(store->dir.path, wal_name(name, store->background.spare->id)) != KV_OK) {
+    /* All is durable, and the manifest says so: damage that comes later will be known for what it is.  On a full disk it goes on
+     * naming the log that is ready, so that stays. */
+    if (status == KV_OK && (named = tree_name_log(store, store->log.wal ? store->log.wal->id : 0, LOG_ALONE)) == KV_IO)
+        status = KV_IO;
+    if (named == KV_OK && store->background.spare &&
+        file_unlink(store->dir.path, wal_name(name, store->background.spare->id)) != KV_OK) {
         /* blank, so it is swept up at the next open */
     }
     if (store->log.wal && status == KV_OK) {

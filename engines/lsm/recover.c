@@ -4,6 +4,7 @@
  * The logs are replayed in order into memtables.  The log ends at the first damage or gap, across files: if something behind it
  * is known to have been durable, the damage is no crash's doing, and the store is KV_CORRUPT with file and offset; else the
  * rest is cut off, later logs are removed, and both are durable before anything is written.
+ * A log that the manifest says is there, and a manifest that should be, are missed: KV_CORRUPT.
  * Files that the manifest does not name, and logs that are in tables, are removed.
  */
 #include <dirent.h>
@@ -225,9 +226,24 @@ static kv_status drop_log(struct recovery *recovery, struct wal *wal)
 {
     char name[WAL_NAME_MAX];
 
+    if (wal->id == recovery->store->manifest.youngest_log || wal->id == recovery->store->manifest.log_before)
+        TRY(tree_name_log(recovery->store, wal->id, LOG_GOES));
     TRY(file_unlink(recovery->store->dir.path, wal_name(name, wal->id)));
     wal_free(wal);
     return KV_OK;
+}
+
+static kv_status check_there(const struct recovery *recovery, uint64_t id)
+{
+    char name[WAL_NAME_MAX];
+
+    for (size_t i = 0; i < recovery->logs; i++)
+        if (recovery->log[i] == id)
+            return KV_OK;
+    return !id || id < recovery->store->manifest.log_id
+               ? KV_OK
+               : kv_fail(KV_CORRUPT, "%s/%s at 0: the log is missing, and the manifest names it", recovery->store->dir.path,
+                         wal_name(name, id));
 }
 
 static kv_status replay_log(struct recovery *recovery, uint64_t id)
@@ -275,6 +291,8 @@ static kv_status replay(struct recovery *recovery)
     struct lsm *store = recovery->store;
     char        name[WAL_NAME_MAX];
 
+    TRY(check_there(recovery, store->manifest.log_before));
+    TRY(check_there(recovery, store->manifest.youngest_log));
     for (size_t i = 0; i < recovery->logs; i++) {
         if (recovery->log[i] < store->manifest.log_id)
             TRY(file_unlink(store->dir.path, wal_name(name, recovery->log[i])));
@@ -283,6 +301,9 @@ static kv_status replay(struct recovery *recovery)
     }
     if (recovery->last)
         TRY(check_end(recovery, recovery->last, "the log is damaged here, and more of it was durable"));
+    else if (recovery->durable_seq >= store->log.next_seq)
+        return kv_fail(KV_CORRUPT, "%s: no log is there that begins with number %" PRIu64 ", and writes up to %" PRIu64 " were durable",
+                       store->dir.path, store->log.next_seq, recovery->durable_seq);
     /* What is behind the end of the last log must never be taken for its continuation. */
     if (recovery->last)
         TRY(wal_cut(recovery->last));
@@ -314,15 +335,21 @@ kv_status tree_recover(struct lsm *store, struct epoch_slot *slot)
     struct recovery recovery = {.store = store, .slot = slot};
     struct version *version = NULL;
     kv_status       status = manifest_read(store->dir.path, store->cache, &store->manifest, &version);
+    bool            fresh = status == KV_NOT_FOUND;
 
-    if (status == KV_NOT_FOUND)
+    if (fresh)
         status = (version = version_new(0)) ? KV_OK : KV_NO_MEMORY;
     if (status == KV_OK) {
         if (store->manifest.next_id > store->next_id)
             store->next_id = store->manifest.next_id;
         store->log.next_seq = store->manifest.last_seq + 1;
+        recovery.durable_seq = store->manifest.durable_seq;
         status = list_files(&recovery);
     }
+    /* The first open has made it before anything else. */
+    if (status == KV_OK && fresh && (recovery.logs || recovery.tables))
+        status = kv_fail(KV_CORRUPT, "%s/" MANIFEST_NAME " at 0: the manifest is missing, and logs or tables are there",
+                         store->dir.path);
     if (status == KV_OK) {
         store->log.memtable = recovery.memtable = memtable_new(arena_for(&recovery), 0);
         status = recovery.memtable ? KV_OK : KV_NO_MEMORY;
@@ -335,6 +362,8 @@ kv_status tree_recover(struct lsm *store, struct epoch_slot *slot)
         status = view_first(store, &first);
         memtable_release(recovery.memtable);
     }
+    if (status == KV_OK && fresh)
+        status = tree_name_log(store, 0, LOG_ALONE);
     if (status == KV_OK)
         status = remove_leftovers(&recovery, version);
     if (status == KV_OK)

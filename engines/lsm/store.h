@@ -30,7 +30,7 @@
 #include "engines/lsm/version.h"
 #include "engines/lsm/wal.h"
 
-#define STORE_KIND ((struct storedir_kind){.engine = "lsm", .format = 1})
+#define STORE_KIND ((struct storedir_kind){.engine = "lsm", .format = 2})
 
 #define STRIPES         48u                  /* few: a batch may hold all of them (and ThreadSanitizer follows up to 64) */
 #define MEMTABLES_MAX   16u                  /* immutable ones in a view */
@@ -283,6 +283,8 @@ MUST_USE kv_status tree_back_pressure(struct lsm_session *session, uint64_t byte
 void log_set_delay(struct lsm *store);
 /* Of the log of a memtable of that size: an entry has fewer bytes in it than in the arena, but each put its group's head. */
 uint64_t log_capacity(uint64_t arena);
+/* A log that is ready and named; NULL, with a sentence, when it cannot be had. */
+struct wal *log_create(struct lsm *store, uint64_t capacity);
 /* The logs up to this one are in tables: forgets them, and removes or recycles the files; later, while somebody copies logs. */
 void log_forget(struct lsm *store, uint64_t id);
 
@@ -298,6 +300,15 @@ struct table_options table_options_of(const struct lsm *store, uint32_t level, u
 /* Under tree_lock: makes the version durable and current, then takes `gone` out of the view.  Takes over the version. */
 MUST_USE kv_status tree_install(struct lsm *store, struct epoch_slot *slot, struct version *version, const struct manifest *manifest,
                                 struct memtable *gone);
+
+/* Has the manifest name the logs that are there, so that one is missed if it is ever gone. */
+enum naming {
+    LOG_FOLLOWS,  /* a new one waits for its turn */
+    LOG_REPLACES, /* the same instead of the one that waited */
+    LOG_GOES,     /* is about to be removed */
+    LOG_ALONE     /* no other need be; 0: none at all */
+};
+MUST_USE kv_status tree_name_log(struct lsm *store, uint64_t id, enum naming naming);
 
 /* compact.c */
 MUST_USE kv_status compactor_start(struct lsm *store);

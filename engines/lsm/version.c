@@ -11,10 +11,10 @@
 struct manifest_head {
     char     magic[8];
     uint32_t version, tables;
-    uint64_t next_id, log_id, last_seq;
+    uint64_t next_id, log_id, last_seq, durable_seq, youngest_log, log_before;
 };
 
-static_assert(sizeof(struct manifest_head) == 40 && sizeof(struct manifest_row) == 16, "the format");
+static_assert(sizeof(struct manifest_head) == 64 && sizeof(struct manifest_row) == 16, "the format");
 
 struct version *version_new(size_t runs_max)
 {
@@ -128,7 +128,9 @@ struct table *run_find(const struct run_of_tables *run, slice key)
 static kv_status form(const struct manifest *manifest, const struct version *version, struct buf *out)
 {
     struct manifest_head head = {.magic = MANIFEST_MAGIC, .version = MANIFEST_VERSION, .tables = (uint32_t)version_tables(version),
-                                 .next_id = manifest->next_id, .log_id = manifest->log_id, .last_seq = manifest->last_seq};
+                                 .next_id = manifest->next_id, .log_id = manifest->log_id, .last_seq = manifest->last_seq,
+                                 .durable_seq = manifest->durable_seq, .youngest_log = manifest->youngest_log,
+                                 .log_before = manifest->log_before};
     uint32_t             number = 0;
     uint64_t             sum;
 
@@ -179,7 +181,7 @@ long manifest_parse(slice bytes, struct manifest *manifest, const struct manifes
     *newer = head.version != MANIFEST_VERSION;
     if (*newer || head.tables > TABLES_MAX || bytes.size != sizeof head + sizeof sum + (size_t)head.tables * sizeof **rows)
         return -1;
-    *manifest = (struct manifest){head.next_id, head.log_id, head.last_seq};
+    *manifest = (struct manifest){head.next_id, head.log_id, head.last_seq, head.durable_seq, head.youngest_log, head.log_before};
     *rows = (const struct manifest_row *)((const char *)bytes.data + sizeof head);
     for (uint32_t i = 0; i < head.tables; i++) {
         const struct manifest_row *row = *rows + i, *before = row - 1;

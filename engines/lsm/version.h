@@ -6,13 +6,17 @@
  * An entry of an earlier run is usually younger, but size-tiered compaction may merge runs that are no neighbours, so nothing
  * relies on it: who has found an entry goes on through the tables that cover the key and have younger entries.
  *
- *     MANIFEST := magic:8 version:u32 tables:u32 next_id:u64 log_id:u64 last_seq:u64 table* sum:u64     xxh3 of all before
+ *     MANIFEST := magic:8 version:u32 tables:u32 next_id:u64 log_id:u64 last_seq:u64 durable_seq:u64 youngest_log:u64
+ *                 log_before:u64 table* sum:u64                       xxh3 of all before
  *     table    := id:u64 level:u32 run:u32          in the order of the version; run: which of the level's, from 0
  *
  * The manifest is whole and is replaced whole: written beside, synced, renamed, and the directory synced.  It is small (16
  * bytes for each table), so this costs less than keeping a log of changes would, and there is nothing to replay.
  * log_id: logs below it are in tables.  last_seq: of everything in tables.  next_id: no file has this number or a higher one
  * but those that a crash left.
+ * durable_seq: what was known to be durable when it was written.  youngest_log, log_before: logs of these numbers are there,
+ * unless they are below log_id; 0: none need be.  A log is named before it is used, and again when the next one waits for its
+ * turn, so one that is gone is missed.
  */
 #ifndef ASSAY_ENGINES_LSM_VERSION_H
 #define ASSAY_ENGINES_LSM_VERSION_H
@@ -22,7 +26,7 @@
 #define LEVELS_MAX        12u
 #define MANIFEST_NAME     "MANIFEST"
 #define MANIFEST_MAGIC    "ASSAYlsM"
-#define MANIFEST_VERSION  1u
+#define MANIFEST_VERSION  2u
 #define TABLES_MAX        (UINT32_C(1) << 24)
 
 struct run_of_tables {
@@ -62,7 +66,7 @@ struct table *run_find(const struct run_of_tables *run, slice key);
 size_t run_lower_bound(const struct run_of_tables *run, slice first);
 
 struct manifest {
-    uint64_t next_id, log_id, last_seq;
+    uint64_t next_id, log_id, last_seq, durable_seq, youngest_log, log_before;
 };
 
 /* Replaces the manifest.  KV_IO: which of the two is there is not known, and the store must refuse further writes.  After other

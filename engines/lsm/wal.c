@@ -124,27 +124,26 @@ kv_status wal_recycle(const char *dir, struct wal *old, uint64_t id, struct wal 
 kv_status wal_begin(struct wal *wal, uint64_t base_seq, uint64_t durable_seq)
 {
     struct wal_header header = {.magic = WAL_MAGIC, .version = WAL_VERSION, .id = wal->id, .salt = wal->salt,
-                                .base_seq = base_seq, .durable_seq = durable_seq};
+                                .base_seq = base_seq, .durable_seq = durable_seq}, both[2];
 
     header.sum = XXH3_64bits(&header, offsetof(struct wal_header, sum));
     wal->base_seq = base_seq;
     wal->durable_seq = durable_seq;
+    both[0] = both[1] = header;
     if (!wal->mapped)
-        return file_write_at(&wal->file, &header, sizeof header, 0);
-    memcpy(wal->map, &header, sizeof header);
+        return file_write_at(&wal->file, both, sizeof both, 0);
+    memcpy(wal->map, both, sizeof both);
     return KV_OK;
 }
 
 /* ---- Reading. ---- */
 
-static enum wal_state read_header(struct wal *wal)
+static enum wal_state read_header(struct wal *wal, size_t offset)
 {
     static const struct wal_header blank;
     struct wal_header              header;
 
-    if (wal->capacity < sizeof header)
-        return WAL_BLANK; /* its space was not reserved yet, or that was never durable */
-    memcpy(&header, wal->map, sizeof header);
+    memcpy(&header, wal->map + offset, sizeof header);
     if (!wal->id)
         wal->id = header.id;
     if (memcmp(&header, &blank, sizeof header) == 0)
@@ -158,6 +157,20 @@ static enum wal_state read_header(struct wal *wal)
     wal->base_seq = header.base_seq;
     wal->durable_seq = header.durable_seq;
     return WAL_GOOD;
+}
+
+static enum wal_state read_headers(struct wal *wal)
+{
+    enum wal_state first, second;
+    uint64_t       id = wal->id;
+
+    if (wal->capacity < WAL_FIRST)
+        return WAL_BLANK; /* its space was not reserved yet, or that was never durable */
+    if ((first = read_header(wal, 0)) == WAL_GOOD || first == WAL_NEWER)
+        return first;
+    wal->id = id;
+    second = read_header(wal, WAL_FIRST / 2);
+    return second == WAL_BLANK ? first : second; /* one that was torn while it was written has none behind it */
 }
 
 kv_status wal_open(const char *dir, uint64_t id, struct wal **out, enum wal_state *state)
@@ -182,7 +195,7 @@ kv_status wal_open_named(const char *dir, const char *name, uint64_t id, int fla
         wal_free(wal);
         return status;
     }
-    *state = read_header(wal);
+    *state = wal->map ? read_headers(wal) : WAL_BLANK;
     *out = wal;
     return KV_OK;
 }

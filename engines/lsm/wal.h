@@ -2,12 +2,12 @@
  * wal.h -- a log file: every write of one memtable, in order, until a table has them.
  *
  *     NNNNNNNN.wal := header group*        padded with zeros, or with what an earlier life of the file left
- *     header       := struct wal_header    all zeros while the file waits for its turn
+ *     header       := struct wal_header, the same once more    all zeros while the file waits for its turn
  *     group        := struct wal_group write* padding to a multiple of 8      one put, one batch, or one group commit's part
  *     write        := value_bytes:u32 key_bytes:u16 type:u8 zero:u8 key value
  *
  * Little-endian.  A group's sum covers all of it behind the sum, and its place by the seed: the file's salt plus the offset.
- * The salt is new in each life of a file, so a recycled file's old groups do not pass.  All writes of a group count, or none.
+ * One of the headers that a disk has spoilt does not cost the log.  The salt is new in each life of a file, so a recycled file's old groups do not pass.  All writes of a group count, or none.
  * `durable_seq` in headers and groups says what was known to be durable when they were written: damage below that is no
  * crash's doing.  A log begins where the one before ended: base_seq is one above that one's last number.
  */
@@ -21,8 +21,8 @@
 #include "engines/lsm/entry.h"
 
 #define WAL_MAGIC    "ASSAYlsW"
-#define WAL_VERSION  1u
-#define WAL_FIRST    64u /* offset of the first group */
+#define WAL_VERSION  2u
+#define WAL_FIRST    128u /* offset of the first group */
 #define WAL_NAME_MAX 32
 
 struct wal_header {
@@ -46,7 +46,7 @@ struct wal_write {
     uint8_t  type, zero;
 };
 
-static_assert(sizeof(struct wal_header) == WAL_FIRST && sizeof(struct wal_group) == 32 && sizeof(struct wal_write) == 8, "the format");
+static_assert(2 * sizeof(struct wal_header) == WAL_FIRST && sizeof(struct wal_group) == 32 && sizeof(struct wal_write) == 8, "the format");
 
 struct wal {
     struct wal *next;     /* in a list of its owner */
@@ -81,7 +81,7 @@ static inline uint64_t wal_group_bytes(uint64_t writes_bytes)
 MUST_USE kv_status wal_create(const char *dir, uint64_t id, uint64_t capacity, bool mapped, struct wal **out);
 /* Makes a new one from a log that nobody needs any more, which keeps its blocks.  The old one is gone, whatever the status. */
 MUST_USE kv_status wal_recycle(const char *dir, struct wal *old, uint64_t id, struct wal **out);
-/* Writes the header. */
+/* Writes the headers. */
 MUST_USE kv_status wal_begin(struct wal *wal, uint64_t base_seq, uint64_t durable_seq);
 void wal_free(struct wal *wal); /* closes it; the file stays; NULL is fine */
 
