@@ -3,8 +3,8 @@
  *
  * Tiers none to interval: under log.lock a session gets its numbers, its room in the memtable, and copies its group into the
  * mapping of the log, so a kill can leave a torn group only behind everything that was acknowledged.  Filling the memtable
- * is outside.  Tier commit: one leader writes the group of all who wait, syncs, and fills the memtable, so nobody reads what
- * is not on the disk.
+ * is outside.  Tier commit: one leader writes the group of all who wait, syncs, hands over to the next one, and fills the
+ * memtable then, so nobody reads what is not on the disk.
  * A memtable and its log begin and end together.  The next ones are prepared by the flusher.
  */
 #include <errno.h>
@@ -387,15 +387,27 @@ static kv_status write_requests(struct lsm *store, struct group_request *first, 
     return KV_OK;
 }
 
-static kv_status lead(struct lsm_session *session, struct group_request *first)
-{
-    struct lsm      *store = lsm_of(&session->base);
+/* Where a group goes in the memtable; NULL: nowhere, nothing of it was to be written. */
+struct landing {
     struct memtable *memtable;
-    struct wal      *wal;
-    uint64_t         group_bytes = 0, entries_bytes = 0, bytes = 0, place = 0, seq;
-    size_t           count_all = 0;
-    kv_status        status = tree_failed(store) ? tree_refuses(store) : KV_OK;
+    uint64_t         place;
+};
 
+/* Makes the group durable.  What is left is to fill the memtable. */
+static kv_status lead(struct lsm_session *session, struct group_request *first, struct landing *landing)
+{
+    struct lsm *store = lsm_of(&session->base);
+    struct wal *wal;
+    uint64_t    group_bytes = 0, entries_bytes = 0, bytes = 0, seq;
+    size_t      count_all = 0;
+    bool        conditional = false;
+    kv_status   status = tree_failed(store) ? tree_refuses(store) : KV_OK;
+
+    landing->memtable = NULL;
+    for (struct group_request *at = first; at; at = at->next)
+        conditional |= request_of(at)->conditional;
+    if (conditional)
+        visible_seq(store); /* the group before may still be on its way into the memtable */
     for (struct group_request *at = first; at && status == KV_OK; at = at->next) {
         struct commit_request *request = request_of(at);
         uint64_t               writes, entries;
@@ -411,9 +423,9 @@ static kv_status lead(struct lsm_session *session, struct group_request *first)
     if (status != KV_OK || count_all == 0)
         return status;
     pthread_mutex_lock(&store->log.lock);
-    status = make_room(store, session->epoch, group_bytes, entries_bytes, &place);
+    status = make_room(store, session->epoch, group_bytes, entries_bytes, &landing->place);
     store->log.in_flight = status == KV_OK;
-    memtable = store->log.memtable;
+    landing->memtable = status == KV_OK ? store->log.memtable : NULL;
     wal = store->log.wal;
     seq = store->log.next_seq;
     pthread_mutex_unlock(&store->log.lock);
@@ -430,18 +442,25 @@ static kv_status lead(struct lsm_session *session, struct group_request *first)
     store->log.in_flight = false;
     pthread_cond_broadcast(&store->log.landed);
     pthread_mutex_unlock(&store->log.lock);
-    TRY(status);
+    if (status != KV_OK)
+        landing->memtable = NULL;
+    return status;
+}
+
+/* Outside of the turn: the next group is written meanwhile.  The memtable may be rotated away, but it is not flushed before
+ * writing_seq is taken back. */
+static void land(struct lsm_session *session, struct group_request *first, struct landing landing)
+{
     for (struct group_request *at = first; at; at = at->next) {
         struct commit_request *request = request_of(at);
         uint64_t               writes, entries;
         if (request->lost)
             continue;
         measure(request->entries, request->count, &writes, &entries);
-        fill(memtable, place, request->entries, request->hashes, request->count);
-        place += entries;
+        fill(landing.memtable, landing.place, request->entries, request->hashes, request->count);
+        landing.place += entries;
     }
     __atomic_store_n(&session->writing_seq, 0, __ATOMIC_RELEASE);
-    return KV_OK;
 }
 
 kv_status log_commit(struct lsm_session *session)
@@ -459,16 +478,17 @@ kv_status log_commit(struct lsm_session *session)
     request->lost = false;
     if (group_join(&store->commit.queue, base)) {
         struct group_request *first;
+        struct landing        landing;
         kv_status             status;
-        /* The turn is the leader's to the end: conditions need what the group before has written.  The next group fills
-         * meanwhile. */
         pthread_mutex_lock(&store->commit.turn);
         first = group_take(&store->commit.queue, store->options.memtable_bytes / 2);
-        status = lead(session, first);
+        status = lead(session, first, &landing);
         for (struct group_request *at = first; at; at = at->next)
             at->status = status;
         group_hand_over(&store->commit.queue);
         pthread_mutex_unlock(&store->commit.turn);
+        if (landing.memtable)
+            land(session, first, landing);
         group_wake(first, base);
     }
     log_tidy(session->epoch);
@@ -573,6 +593,15 @@ void log_forget(struct lsm *store, uint64_t id)
     }
     if (wal_recycle(store->dir.path, keep, file_id(store), &wal) != KV_OK)
         wal = NULL; /* who needs a log makes a new one, and tells */
+    if (wal) {
+        kv_status status = tree_name_log(store, wal->id, LOG_FOLLOWS);
+        if (status != KV_OK && status != KV_IO)
+            discard(store, wal);
+        else if (status != KV_OK)
+            wal_free(wal);
+        if (status != KV_OK)
+            wal = NULL;
+    }
     pthread_mutex_lock(&store->background.lock);
     store->background.spare = wal;
     store->background.preparing = false;
@@ -593,15 +622,6 @@ void log_set_delay(struct lsm *store)
         delay_ns = flush_ns + flush_ns / 4;
     else if (waiting + 1 == most && waiting > 0)
         delay_ns = flush_ns;
-    if (wal) {
-        kv_status status = tree_name_log(store, wal->id, LOG_FOLLOWS);
-        if (status != KV_OK && status != KV_IO)
-            discard(store, wal);
-        else if (status != KV_OK)
-            wal_free(wal);
-        if (status != KV_OK)
-            wal = NULL;
-    }
     __atomic_store_n(&store->flush_delay_ns, delay_ns, __ATOMIC_RELAXED);
 }
 
