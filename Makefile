@@ -129,6 +129,13 @@ bench-peers: peers
 bench-lsm: peers
 	harness/lsm.sh $(BUILD)
 
+## 20 GB of overwrites in a key space of 2 GB within 512 MB of memory: figures over time in report-steady/ (some minutes an engine; ENGINES=a,b)
+bench-steady: all
+	mkdir -p $(BUILD)/steady
+	$(BUILD)/assay bench --engine $(or $(ENGINES),lsm) --workload overwrite-steady --memory 512M --dir $(BUILD)/steady \
+	    --out $(BUILD)/overwrite-steady.json
+	$(BUILD)/assay report $(BUILD)/overwrite-steady.json --out report-steady
+
 ## write the table of engines in README.md anew
 engines-table: all
 	engines/table.sh -w $(BUILD)
@@ -299,6 +306,6 @@ $(BUILD)/harness/counting.o: $(BUILD)/syscall-names.h
 clean:
 	rm -rf build build-*
 
-.PHONY: all bench bench-lsm bench-peers bench-ladder engines-table peers crosscheck plots planted crashtest planted-campaign tests deps test test-plain test-redis test-san fuzz fuzz-run plugin install uninstall help clean FORCE
+.PHONY: all bench bench-steady bench-lsm bench-peers bench-ladder engines-table peers crosscheck plots planted crashtest planted-campaign tests deps test test-plain test-redis test-san fuzz fuzz-run plugin install uninstall help clean FORCE
 .SECONDARY:
 -include $(shell find $(BUILD) -name '*.d' 2>/dev/null)
