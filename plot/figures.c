@@ -1037,9 +1037,10 @@ void figures_make(struct figures *figures, const struct model *model)
         make_percentiles(figures, model, &model->experiments[e]);
         make_latency(figures, model, &model->experiments[e]);
     }
-    for (size_t e = 0; e < model->experiment_count; e++)
+    for (size_t e = 0; e < model->experiment_count; e++) {
         make_time(figures, model, &model->experiments[e]);
         make_watch(figures, model, &model->experiments[e]);
+    }
     for (size_t e = 0; e < model->experiment_count; e++)
         make_quantities(figures, model, &model->experiments[e], SECTION_COST, "cost", "Cost per operation", costs,
                         COUNT_OF(costs));

@@ -9,6 +9,9 @@
  * size-tiered   All runs are of level 0.  Runs of like size form a bucket: from bucket_low to bucket_high times its average, or all
  *               below small_bytes; threshold_min to threshold_max of one bucket become one.  After Cassandra.
  *
+ * A leveled merge into tables that are there is split by their keys among merge_threads threads (RocksDB calls that
+ * subcompactions): it is where the work of a tree in its steady state lies.
+ *
  * Which entries survive: of each key the youngest.  Scans that began before keep the old tables through their view, so nothing is
  * kept for them.  A tombstone is dropped when no table outside of the merge can have an older entry of its key: its range, its
  * numbers and its filter are asked.
@@ -24,6 +27,7 @@
 #define RETRY_NS       (100 * NS_PER_MS)
 #define RATE_STEP      (UINT64_C(64) << 10)
 #define RATE_NAP_NS    (10 * NS_PER_MS) /* how late a compaction that waits for its rate sees that it should stop */
+#define MERGE_THREADS_MAX 16
 #define DELAY_FIRST_NS 8000u    /* a KiB, when writers are held up first: 128 MB/s */
 #define DELAY_LAST_NS  500000u  /* a KiB: 2 MB/s */
 
@@ -93,6 +97,16 @@ static uint64_t target_of(const struct options *options, uint32_t level)
     for (uint32_t i = 1; i < level; i++)
         target *= options->level_ratio;
     return (uint64_t)target;
+}
+
+/* LEVELS_MAX: it is not in the version. */
+static uint32_t table_level(const struct version *version, const struct table *table)
+{
+    for (size_t i = 0; i < version->count; i++)
+        for (size_t j = 0; j < version->run[i].count; j++)
+            if (version->run[i].table[j] == table)
+                return version->run[i].level;
+    return LEVELS_MAX;
 }
 
 /* Adds the tables of the level that overlap what is in the job. */
@@ -324,57 +338,160 @@ static void pace(struct lsm *store, bool manual, uint64_t started_ns, uint64_t b
         clock_sleep_until_ns(until_ns - now_ns < RATE_NAP_NS ? until_ns : now_ns + RATE_NAP_NS);
 }
 
-static kv_status merge(struct lsm *store, struct epoch_slot *slot, const struct version *version, const struct job *job, bool manual,
-                       struct outputs *outputs)
+/* One range of the keys of a job, which one thread merges. */
+struct part {
+    struct lsm           *store;
+    const struct version *version;
+    const struct job     *job;
+    bool                  manual;
+    struct table_options  options;
+    struct epoch_slot    *slot;
+    slice                 from, until; /* until is not of it; empty: to the end */
+    uint64_t             *written;     /* atomic; by all parts, in bytes */
+    bool                 *given_up;    /* atomic; another part has failed */
+    uint64_t              started_ns;
+    struct outputs        outputs;
+    kv_status             status;
+    char                  said[FAIL_BYTES_MAX];
+};
+
+/* What is left of the job; something is, until it is installed. */
+static kv_status note_written(struct part *part, uint64_t bytes)
 {
-    struct iterator      iterator;
-    struct table_writer *writer = NULL;
-    struct table_options options;
-    uint64_t             id = 0, base_seq = SEQ_MAX, started_ns = clock_now_ns(), done = 0, paced = 0;
-    bool                 last = job->level >= version_last_level(version);
-    kv_status            status = iterator_open(&iterator, job->inputs);
+    uint64_t written = __atomic_add_fetch(part->written, bytes, __ATOMIC_RELAXED);
+
+    __atomic_store_n(&part->store->background.compaction_debt, part->job->bytes > written ? part->job->bytes - written : 1,
+                     __ATOMIC_RELAXED);
+    pace(part->store, part->manual, part->started_ns, written);
+    /* The store closes: what was written so far is dropped. */
+    return stops(part->store, part->manual) || __atomic_load_n(part->given_up, __ATOMIC_RELAXED) ? KV_BUSY : KV_OK;
+}
+
+static kv_status merge_part(struct part *part)
+{
+    struct lsm           *store = part->store;
+    const struct version *version = part->version;
+    const struct job     *job = part->job;
+    struct iterator       iterator;
+    struct table_writer  *writer = NULL;
+    uint64_t              id = 0, done = 0, noted = 0;
+    kv_status             status = iterator_open(&iterator, job->inputs);
 
     for (size_t i = 0, end; status == KV_OK && i < job->inputs; i = end) {
         /* Neighbours in a run are one source. */
         for (end = i + 1; end < job->inputs && slice_compare(job->input[end - 1]->largest, job->input[end]->smallest) < 0;)
             end++;
-        status = iterator_add_tables(&iterator, &job->input[i], end - i, slot, true);
+        status = iterator_add_tables(&iterator, &job->input[i], end - i, part->slot, true);
     }
-    for (size_t i = 0; i < job->inputs; i++)
-        if (job->input[i]->is.base_seq < base_seq)
-            base_seq = job->input[i]->is.base_seq;
-    options = table_options_of(store, job->level, base_seq, last);
     if (status == KV_OK) {
-        for (bool more = iterator_seek(&iterator, (slice){0}); more && status == KV_OK; more = iterator_next_key(&iterator)) {
+        for (bool more = iterator_seek(&iterator, part->from); more && status == KV_OK; more = iterator_next_key(&iterator)) {
             const struct entry *entry = iterator_entry(&iterator);
+            if (part->until.size && slice_compare(entry->key, part->until) >= 0)
+                break;
             if (entry->type == ENTRY_DELETE && !buries_something(version, job, entry))
                 continue;
             if (writer && table_writer_bytes(writer) >= store->options.table_bytes) {
                 done += table_writer_bytes(writer);
-                status = finish_table(store, writer, id, outputs);
+                status = finish_table(store, writer, id, &part->outputs);
                 writer = NULL;
             }
             if (status == KV_OK && !writer)
-                status = table_writer_open(store->dir.path, id = file_id(store), &options, &writer);
+                status = table_writer_open(store->dir.path, id = file_id(store), &part->options, &writer);
             if (status == KV_OK)
                 status = table_writer_add(writer, entry);
-            if (status == KV_OK && writer && done + table_writer_bytes(writer) >= paced + RATE_STEP) {
-                paced = done + table_writer_bytes(writer);
-                /* What is left of it; something is, until it is installed. */
-                __atomic_store_n(&store->background.compaction_debt, job->bytes > paced ? job->bytes - paced : 1, __ATOMIC_RELAXED);
-                pace(store, manual, started_ns, paced);
-                if (stops(store, manual))
-                    status = KV_BUSY; /* the store closes: what was written so far is dropped */
+            if (status == KV_OK && writer && done + table_writer_bytes(writer) >= noted + RATE_STEP) {
+                status = note_written(part, done + table_writer_bytes(writer) - noted);
+                noted = done + table_writer_bytes(writer);
             }
         }
         if (status == KV_OK)
             status = iterator.status;
     }
     if (status == KV_OK && writer)
-        status = finish_table(store, writer, id, outputs);
+        status = finish_table(store, writer, id, &part->outputs);
     else
         table_writer_abandon(writer);
     iterator_close(&iterator);
+    return status;
+}
+
+static void *run_part(void *arg)
+{
+    struct part *part = arg;
+
+    part->status = merge_part(part);
+    if (part->status != KV_OK) {
+        snprintf(part->said, sizeof part->said, "%s", fail_text());
+        __atomic_store_n(part->given_up, true, __ATOMIC_RELAXED);
+    }
+    return NULL;
+}
+
+/* The keys at which the job falls into parts of like size, by the tables of its level that take part; how many parts. */
+static size_t split(const struct lsm *store, const struct version *version, const struct job *job, slice at[MERGE_THREADS_MAX])
+{
+    size_t   parts = store->options.merge_threads, found = 1;
+    uint64_t all = 0, before = 0;
+
+    for (size_t i = 0; i < job->inputs; i++)
+        all += table_level(version, job->input[i]) == job->level ? job->input[i]->bytes : 0;
+    for (size_t i = 0; i < job->inputs && found < parts; i++) { /* those of one level lie in key order */
+        if (table_level(version, job->input[i]) != job->level)
+            continue;
+        if (before && before >= all * found / parts && slice_compare(job->input[i]->smallest, at[found - 1]) > 0)
+            at[found++] = job->input[i]->smallest;
+        before += job->input[i]->bytes;
+    }
+    return found;
+}
+
+static kv_status merge(struct lsm *store, struct epoch_slot *slot, const struct version *version, const struct job *job, bool manual,
+                       struct outputs *outputs)
+{
+    struct part parts[MERGE_THREADS_MAX] = {0};
+    pthread_t   thread[MERGE_THREADS_MAX];
+    bool        started[MERGE_THREADS_MAX] = {0}, last = job->level >= version_last_level(version), given_up = false;
+    slice       at[MERGE_THREADS_MAX] = {0};
+    size_t      count = job->joins ? split(store, version, job, at) : 1;
+    uint64_t    base_seq = SEQ_MAX, written = 0;
+    kv_status   status = KV_OK;
+
+    for (size_t i = 0; i < job->inputs; i++)
+        if (job->input[i]->is.base_seq < base_seq)
+            base_seq = job->input[i]->is.base_seq;
+    for (size_t i = 0; i < count; i++)
+        parts[i] = (struct part){.store = store, .version = version, .job = job, .manual = manual, .slot = i == 0 ? slot : NULL, .from = at[i],
+                                 .until = i + 1 < count ? at[i + 1] : (slice){0}, .written = &written, .given_up = &given_up,
+                                 .options = table_options_of(store, job->level, base_seq, last), .started_ns = clock_now_ns()};
+    for (size_t i = 1; i < count; i++)
+        started[i] = epoch_slot_open(store->epoch, &parts[i].slot) == KV_OK && pthread_create(&thread[i], NULL, run_part, &parts[i]) == 0;
+    run_part(&parts[0]);
+    for (size_t i = 1; i < count; i++) {
+        if (started[i])
+            pthread_join(thread[i], NULL);
+        else if (parts[i].slot)
+            run_part(&parts[i]); /* no thread is to be had: one after the other */
+        else
+            parts[i].status = KV_NO_MEMORY;
+        epoch_slot_close(parts[i].slot); /* NULL is fine */
+    }
+    /* All that was made is the caller's, to install or to drop; the sentence is that of the part that failed by itself. */
+    for (size_t i = 0; i < count; i++) {
+        struct table **more = realloc(outputs->table, (outputs->count + parts[i].outputs.count + 1) * sizeof *more);
+        if (more) {
+            outputs->table = more;
+            for (size_t j = 0; j < parts[i].outputs.count; j++)
+                outputs->table[outputs->count++] = parts[i].outputs.table[j];
+            free(parts[i].outputs.table);
+        } else {
+            release_outputs(&parts[i].outputs, true);
+            status = kv_fail(KV_NO_MEMORY, "no memory for a compaction");
+        }
+        if (parts[i].status != KV_OK && (status == KV_OK || status == KV_BUSY)) {
+            status = parts[i].status;
+            fail_set("%s", parts[i].said);
+        }
+    }
     if (status == KV_OK && outputs->count)
         status = file_sync_dir(store->dir.path);
     return status;

@@ -14,7 +14,7 @@
  *             searched in each.  Blocks are cached (cache.h).  No lock is taken and no shared counter written.
  * Scan        All sources side by side over a moment: a view that stays, and the number up to which everything is there.
  * Delete      A tombstone, dropped by a merge when nothing older can have the key.
- * Compaction  compact.c: leveled, count-tiered or size-tiered; one thread.  Writers are held up in small delays when runs
+ * Compaction  compact.c: leveled, count-tiered or size-tiered; one merge at a time, in two threads.  Writers are held up in small delays when runs
  *             pile up (slowdown_runs), and when the last memtables fill, at the pace of the flusher; they stop only while all
  *             memtables wait to be written out.  All of it is figures.
  * Memory      Of a budget half is the cache's; memtables and their logs, which are page cache, get three eighths, so
@@ -87,6 +87,7 @@ static const struct kv_option options[] = {
     [OPTION_STOP_RUNS] = {"stop_runs", KV_COUNT, "36", 2, 1000, "and at which they are held up most"},
     [OPTION_RATE] = {"rate", KV_BYTES, "0", 0, 0, "bytes that merges write a second at most; 0: no limit"},
     [OPTION_READS] = {"reads", KV_WORD, "ring", 0, 0, "of blocks for many keys: by io_uring, after advice, one after the other", reads_words},
+    [OPTION_MERGE_THREADS] = {"merge_threads", KV_COUNT, "2", 1, 16, "threads that one leveled merge is split among"},
     {0},
 };
 
@@ -209,6 +210,7 @@ static void read_options(struct lsm *store, const struct kv_config *config)
         .stop_runs           = (uint32_t)value[OPTION_STOP_RUNS].u64,
         .rate                = value[OPTION_RATE].u64,
         .reads               = (enum reads_way)value[OPTION_READS].u64,
+        .merge_threads       = (uint32_t)value[OPTION_MERGE_THREADS].u64,
     };
 }
 

@@ -67,7 +67,8 @@ enum option_row {
     OPTION_SLOWDOWN_RUNS,
     OPTION_STOP_RUNS,
     OPTION_RATE,
-    OPTION_READS
+    OPTION_READS,
+    OPTION_MERGE_THREADS
 };
 
 struct options {
@@ -92,6 +93,7 @@ struct options {
     uint32_t    slowdown_runs, stop_runs;
     enum reads_way reads;            /* of blocks for many keys */
     uint64_t    rate;                /* bytes a second that compactions write at most; 0: no limit */
+    uint32_t    merge_threads;       /* that one merge is split among */
 };
 
 struct counters { /* atomics, relaxed */
