@@ -178,12 +178,15 @@ static void whatever_goes_in_comes_out_by_key_and_in_order(void **state)
     for (size_t shape = 0; shape < sizeof shapes / sizeof *shapes; shape++) {
         for (size_t i = 0; i < sizeof counts / sizeof *counts; i++) {
             /* A cache of nothing, one that throws out all the time, and one that keeps all. */
-            for (uint64_t room = 0; room <= 1 << 24; room = room ? room << 10 : 1 << 14) {
+            for (uint64_t room = 0, maps = 0; room <= 1 << 24; room = !maps ? room : room ? room << 10 : 1 << 14, maps = !maps) {
                 struct rows   rows = make_rows(counts[i], shape * 10 + i, shape == 1 ? 300 : 20);
                 struct cache *cache = cache_open(room, 2, shapes[shape].reuse_buffers);
                 struct table *table;
+                if (maps)
+                    cache_map_tables(cache);
                 write_table(1, &rows, &shapes[shape]);
                 assert_int_equal(table_open(dir, 1, cache, &table), KV_OK);
+                assert_int_equal(table->map != NULL, maps);
                 assert_true(table->is.entries == counts[i]);
                 assert_int_equal(table_verify(table, slot), KV_OK);
                 check_gets(table, &rows, shape + 77);
@@ -198,7 +201,7 @@ static void whatever_goes_in_comes_out_by_key_and_in_order(void **state)
 }
 
 /* All of the file that matters is under some checksum: flip each byte, and each answer is right or an error that names it. */
-static void no_damaged_byte_of(const struct table_options *options)
+static void no_damaged_byte_of(const struct table_options *options, bool maps)
 {
     struct rows          rows = make_rows(60, 5, 30);
     struct cache        *cache = cache_open(1 << 20, 2, true);
@@ -208,6 +211,8 @@ static void no_damaged_byte_of(const struct table_options *options)
     size_t               refused = 0;
     int                  fd;
 
+    if (maps)
+        cache_map_tables(cache);
     write_table(1, &rows, options);
     assert_int_equal(table_open(dir, 1, cache, &table), KV_OK);
     bytes = table->bytes;
@@ -254,9 +259,117 @@ static void no_damaged_byte_of(const struct table_options *options)
 static void no_damaged_byte_passes(void **state)
 {
     (void)state;
-    no_damaged_byte_of(&(struct table_options){.block_bytes = 128, .restart_interval = 4, .filter_bits = 10, .lz4 = true, .base_seq = 100});
-    no_damaged_byte_of(&(struct table_options){.block_bytes = 128, .layout = LAYOUT_SPLIT, .filter_bits = 10,
-                                               .filter_hashes = FILTER_HASH_A_PROBE, .base_seq = 100});
+    for (int maps = 0; maps < 2; maps++) {
+        no_damaged_byte_of(&(struct table_options){.block_bytes = 128, .restart_interval = 4, .filter_bits = 10, .lz4 = true,
+                                                   .base_seq = 100}, maps);
+        no_damaged_byte_of(&(struct table_options){.block_bytes = 128, .layout = LAYOUT_SPLIT, .filter_bits = 10,
+                                                   .filter_hashes = FILTER_HASH_A_PROBE, .base_seq = 100}, maps);
+    }
+}
+
+/* A page may be dropped and read again behind our back: what was right once is not trusted. */
+static void a_mapped_block_is_checked_each_time(void **state)
+{
+    struct table_options options = {.block_bytes = 128, .restart_interval = 4, .base_seq = 100};
+    struct rows          rows = make_rows(60, 5, 30);
+    struct cache        *cache = cache_open(1 << 20, 2, true);
+    struct table        *table;
+    struct entry         got;
+    char                 path[512], name[TABLE_NAME_MAX], byte;
+    int                  fd;
+
+    (void)state;
+    cache_map_tables(cache);
+    write_table(1, &rows, &options);
+    assert_int_equal(table_open(dir, 1, cache, &table), KV_OK);
+    epoch_enter(slot);
+    assert_int_equal(table_get(table, slot, rows.row[0].key, SEQ_MAX, &got), KV_OK);
+    epoch_exit(slot);
+    snprintf(path, sizeof path, "%s/%s", dir, table_name(name, 1));
+    assert_true((fd = open(path, O_RDWR)) >= 0);
+    assert_int_equal(pread(fd, &byte, 1, 7), 1);
+    byte ^= 1;
+    assert_int_equal(pwrite(fd, &byte, 1, 7), 1);
+    epoch_enter(slot);
+    assert_int_equal(table_get(table, slot, rows.row[0].key, SEQ_MAX, &got), KV_CORRUPT);
+    epoch_exit(slot);
+    assert_int_equal(table_verify(table, slot), KV_CORRUPT);
+    close(fd);
+    table_release(table);
+    cache_close(cache);
+    free_rows(&rows);
+}
+
+static void touch(struct table *table, size_t first, size_t count, size_t step, const char *format)
+{
+    char         key[32];
+    struct entry got;
+
+    for (size_t i = first; i < count; i += step) {
+        epoch_enter(slot);
+        assert_int_equal(table_get(table, slot, slice_of(key, (size_t)sprintf(key, format, i)), SEQ_MAX, &got), KV_OK);
+        epoch_exit(slot);
+    }
+}
+
+static size_t missing(const struct table *table, size_t blocks)
+{
+    size_t count = 0;
+
+    for (size_t i = 0; i < blocks; i++)
+        count += table->block[i] == NULL;
+    return count;
+}
+
+#define SCANNED 20000
+
+/* What is asked for often stays, whatever passes by once: a scan, a compaction, or gets of all the rest. */
+static void what_is_used_often_outlives_scans(void **state)
+{
+    static const char format[] = "key%08zu";
+    char              key[32], value[100] = {1};
+
+    (void)state;
+    for (int kind = 0; kind < 3; kind++) {
+        struct table_options options = {.block_bytes = 1024, .restart_interval = 16, .filter_bits = 0, .buffer_bytes = 1 << 20, .base_seq = 1};
+        struct table_writer *writer;
+        struct cache        *cache = cache_open(256 << 10, 2, true); /* a ninth of the table */
+        struct table        *table;
+        uint64_t             bytes;
+        size_t               hot = 400, lost = 0, blocks;
+
+        assert_int_equal(table_writer_open(dir, 1, &options, &writer), KV_OK);
+        for (size_t i = 0; i < SCANNED; i++) {
+            struct entry entry = {.key = slice_of(key, (size_t)sprintf(key, format, i)), .value = slice_of(value, sizeof value),
+                                  .seq = 1 + i, .type = ENTRY_PUT};
+            assert_int_equal(table_writer_add(writer, &entry), KV_OK);
+        }
+        assert_int_equal(table_writer_finish(writer, &bytes), KV_OK);
+        assert_int_equal(table_open(dir, 1, cache, &table), KV_OK);
+        for (int round = 0; round < 2; round++)
+            touch(table, 0, hot, 1, format);
+        blocks = table_find_block(table, slice_of(key, (size_t)sprintf(key, format, hot - 1)));
+        for (size_t from = hot; from < SCANNED; from += 1000) {
+            if (kind < 2) {
+                struct table_cursor cursor;
+                table_cursor_open(&cursor, table, slot, kind == 1);
+                for (bool more = table_cursor_seek(&cursor, slice_of(key, (size_t)sprintf(key, format, from))); more;
+                     more = table_cursor_next(&cursor))
+                    continue;
+                table_cursor_close(&cursor);
+            } else {
+                touch(table, from, from + 1000 < SCANNED ? from + 1000 : SCANNED, 10, format);
+            }
+            lost += missing(table, blocks);
+            touch(table, 0, hot, 1, format); /* which is what makes it hot */
+        }
+        if (kind < 2) /* a whole scan at once, with nothing in between */
+            assert_int_equal(table_verify(table, slot), KV_OK);
+        lost += missing(table, blocks);
+        assert_true(lost <= (kind < 2 ? 0 : blocks)); /* of 20 times as many */
+        table_release(table);
+        cache_close(cache);
+    }
 }
 
 static void a_table_under_anothers_name_is_refused(void **state)
@@ -371,6 +484,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(whatever_goes_in_comes_out_by_key_and_in_order, set_up, tear_down),
         cmocka_unit_test_setup_teardown(no_damaged_byte_passes, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_mapped_block_is_checked_each_time, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(what_is_used_often_outlives_scans, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_table_under_anothers_name_is_refused, set_up, tear_down),
         cmocka_unit_test_setup_teardown(without_a_buffer_each_entry_is_a_write_of_its_own, set_up, tear_down),
         cmocka_unit_test_setup_teardown(defect_25_a_filter_passes_every_key_and_few_others, set_up, tear_down),

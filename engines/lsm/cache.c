@@ -18,7 +18,7 @@ struct ring {
 
 struct cache {
     uint64_t     ring_bytes; /* budget of each */
-    bool         reuses;
+    bool         reuses, maps;
     struct ring  ring[RINGS];
     struct files files;
 };
@@ -66,6 +66,16 @@ void cache_close(struct cache *cache)
 struct files *cache_files(struct cache *cache)
 {
     return &cache->files;
+}
+
+void cache_map_tables(struct cache *cache)
+{
+    cache->maps = true;
+}
+
+bool cache_maps(const struct cache *cache)
+{
+    return cache->maps;
 }
 
 bool cache_reuses(const struct cache *cache)

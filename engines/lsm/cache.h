@@ -31,6 +31,9 @@ struct cache;
 struct cache *cache_open(uint64_t bytes, size_t files_max, bool reuses);
 void cache_close(struct cache *cache); /* after all tables; NULL is fine */
 struct files *cache_files(struct cache *cache);
+/* From now on, tables that are opened are mapped; only packed blocks are cached then. */
+void cache_map_tables(struct cache *cache);
+bool cache_maps(const struct cache *cache);
 bool cache_reuses(const struct cache *cache);
 uint64_t cache_used_bytes(const struct cache *cache);
 

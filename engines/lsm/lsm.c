@@ -35,7 +35,11 @@
  *             left out
  * Checkpoint  checkpoint.c: tables by hard links, a copy of manifest and logs.
  * Many gets   many.c: blocks that are not in the cache are read together, by io_uring where it is (reads.h).
- * Not done    Caching through mmap.
+ * mmap        With cache=mmap a table is mapped whole when it is opened, and its plain blocks are used where they lie in the page
+ *             cache, which the kernel shares out; packed ones are unpacked into the block cache as ever (so set compression=none).
+ *             The sum of a block is checked at each use, since a page may have been dropped and read again.  A file that was
+ *             cut off is found when it is opened.  One that is cut off while it is open, or a device that fails to read, is
+ *             SIGBUS and ends the process; with cache=block it is an error.  get_many waits for one page fault at a time.
  */
 #include <inttypes.h>
 #include <stdlib.h>
@@ -52,6 +56,7 @@ static const char *const layout_words[] = {[LAYOUT_PACKED] = "packed", [LAYOUT_S
 static const char *const hashes_words[] = {[FILTER_ONE_HASH] = "one", [FILTER_HASH_A_PROBE] = "one-a-probe", NULL};
 static const char *const policy_words[] = {"leveled", "size-tiered", "count-tiered", NULL};
 
+static const char *const cache_words[] = {"block", "mmap", NULL};
 static const char *const reads_words[] = {"ring", "advised", "plain", NULL};
 
 static const struct kv_option options[] = {
@@ -88,6 +93,7 @@ static const struct kv_option options[] = {
     [OPTION_RATE] = {"rate", KV_BYTES, "0", 0, 0, "bytes that merges write a second at most; 0: no limit"},
     [OPTION_READS] = {"reads", KV_WORD, "ring", 0, 0, "of blocks for many keys: by io_uring, after advice, one after the other", reads_words},
     [OPTION_MERGE_THREADS] = {"merge_threads", KV_COUNT, "2", 1, 16, "threads that one leveled merge is split among"},
+    [OPTION_CACHE] = {"cache", KV_WORD, "block", 0, 0, "blocks in a cache of our own, or through mappings of the tables", cache_words},
     {0},
 };
 
@@ -209,6 +215,7 @@ static void read_options(struct lsm *store, const struct kv_config *config)
         .slowdown_runs       = (uint32_t)value[OPTION_SLOWDOWN_RUNS].u64,
         .stop_runs           = (uint32_t)value[OPTION_STOP_RUNS].u64,
         .rate                = value[OPTION_RATE].u64,
+        .mmap                = value[OPTION_CACHE].u64 == 1,
         .reads               = (enum reads_way)value[OPTION_READS].u64,
         .merge_threads       = (uint32_t)value[OPTION_MERGE_THREADS].u64,
     };
@@ -240,6 +247,8 @@ static kv_status open_parts(struct lsm *store)
     TRY(epoch_open(&store->epoch));
     if (!(store->cache = cache_open(store->options.cache_bytes, store->options.open_files, store->options.reuse_buffers)))
         return KV_NO_MEMORY;
+    if (store->options.mmap)
+        cache_map_tables(store->cache);
     TRY(epoch_slot_open(store->epoch, &slot));
     status = tree_recover(store, slot);
     epoch_slot_close(slot);

@@ -68,7 +68,8 @@ enum option_row {
     OPTION_STOP_RUNS,
     OPTION_RATE,
     OPTION_READS,
-    OPTION_MERGE_THREADS
+    OPTION_MERGE_THREADS,
+    OPTION_CACHE
 };
 
 struct options {
@@ -91,6 +92,7 @@ struct options {
     uint32_t    threshold_min, threshold_max;
     uint64_t    small_bytes;
     uint32_t    slowdown_runs, stop_runs;
+    bool        mmap;                /* blocks are read through mappings of the tables */
     enum reads_way reads;            /* of blocks for many keys */
     uint64_t    rate;                /* bytes a second that compactions write at most; 0: no limit */
     uint32_t    merge_threads;       /* that one merge is split among */

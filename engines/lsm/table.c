@@ -4,6 +4,7 @@
 #include <inttypes.h>
 #include <lz4.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #define STREAK_MAX   4u                    /* misses in a row, from which a cursor reads ahead */
@@ -191,11 +192,27 @@ static kv_status read_filter(struct table *table, struct table_frame where)
     return KV_OK;
 }
 
+/* All of what the size at opening says, so no read that the index allows is behind the end.  A table that cannot be mapped (there
+ * are only so many mappings in a process) is read like any other. */
+static void map(struct table *table)
+{
+    int fd;
+
+    if (reopened_pin(&table->file, &fd) != KV_OK)
+        return;
+    if (file_map(&table->file.file, table->bytes, false, &table->map) != KV_OK)
+        table->map = NULL;
+    reopened_unpin(&table->file);
+    if (table->map)
+        madvise(table->map, table->bytes, MADV_RANDOM); /* without it, it only takes longer */
+}
+
 static void table_free(struct table *table)
 {
     for (size_t i = 0; table->block && i < table->is.blocks; i++)
         if (__atomic_load_n(&table->block[i], __ATOMIC_ACQUIRE)) /* the cache may throw one out just now */
             cache_remove(table->cache, &table->block[i]);
+    file_unmap(table->map, table->bytes);
     reopened_close(&table->file);
     free(table->filter);
     free(table->prefix);
@@ -238,6 +255,8 @@ kv_status table_open_named(const char *dir, const char *name, uint64_t id, struc
         (status = read_index(table, &footer, table->memory, bytes)) == KV_OK &&
         (status = read_filter(table, footer.filter)) == KV_OK) {
         table->memory_bytes += sizeof *table + bytes;
+        if (cache_maps(cache))
+            map(table);
         *out = table;
         return KV_OK;
     }
@@ -283,22 +302,32 @@ size_t table_find_block(const struct table *table, slice key)
     return low;
 }
 
+/* A block of our own from a frame that was checked. */
+static kv_status copy_out(const struct table *table, struct table_frame where, const char *frame, const struct frame_tail *tail,
+                          struct cached_block **out)
+{
+    kv_status status;
+
+    if (!(*out = cached_block_new(tail->raw_bytes)))
+        return KV_NO_MEMORY;
+    status = unpack(table, where, frame, tail, (*out)->payload);
+    if (status != KV_OK) {
+        cached_block_release(*out);
+        *out = NULL;
+    }
+    return status;
+}
+
 kv_status table_take_in(struct table *table, struct epoch_slot *slot, size_t number, const char *frame, struct cached_block **out)
 {
-    struct table_frame   where = table->frame[number];
     struct frame_tail    tail;
     struct cached_block *block;
-    kv_status            status;
 
     *out = NULL;
-    TRY(check_frame(table, where, frame, &tail));
-    if (!(block = cached_block_new(tail.raw_bytes)))
-        return KV_NO_MEMORY;
-    if ((status = unpack(table, where, frame, &tail, block->payload)) == KV_OK)
-        *out = cache_add(table->cache, slot, &table->block[number], block);
-    else
-        cached_block_release(block);
-    return status;
+    TRY(check_frame(table, table->frame[number], frame, &tail));
+    TRY(copy_out(table, table->frame[number], frame, &tail, &block));
+    *out = cache_add(table->cache, slot, &table->block[number], block);
+    return KV_OK;
 }
 
 static kv_status load(struct table *table, struct epoch_slot *slot, size_t number, struct cached_block **out)
@@ -319,19 +348,44 @@ static kv_status load(struct table *table, struct epoch_slot *slot, size_t numbe
     return status;
 }
 
-static kv_status view_of(const struct table *table, size_t number, const struct cached_block *block, struct block_view *out)
+/* A block that is not in the cache, in the mapping.  The sum is checked each time: the kernel may have dropped the page since, and
+ * read it again.  A plain block is used where it lies; *block stays NULL.  cached: a packed one goes to the cache; else the copy
+ * is the caller's. */
+static kv_status look_into_map(struct table *table, struct epoch_slot *slot, size_t number, bool cached, struct cached_block **block,
+                               slice *payload)
 {
-    if (!block_view_of(slice_of(block->payload, block->bytes), (enum block_layout)table->is.layout, table->is.base_seq, out))
+    struct table_frame where = table->frame[number];
+    struct frame_tail  tail;
+
+    TRY(check_frame(table, where, table->map + where.offset, &tail));
+    if (tail.kind == 0) {
+        *payload = slice_of(table->map + where.offset, tail.raw_bytes);
+        return KV_OK;
+    }
+    TRY(copy_out(table, where, table->map + where.offset, &tail, block));
+    if (cached)
+        *block = cache_add(table->cache, slot, &table->block[number], *block);
+    *payload = slice_of((*block)->payload, (*block)->bytes);
+    return KV_OK;
+}
+
+static kv_status view_of(const struct table *table, size_t number, slice payload, struct block_view *out)
+{
+    if (!block_view_of(payload, (enum block_layout)table->is.layout, table->is.base_seq, out))
         return damaged(table, table->frame[number].offset, "a block contradicts itself");
     return KV_OK;
 }
 
-kv_status table_search(const struct table *table, size_t number, const struct cached_block *block, slice key, uint64_t seq,
-                       struct entry *out)
+static slice payload_of(const struct cached_block *block)
+{
+    return slice_of(block->payload, block->bytes);
+}
+
+static kv_status search(const struct table *table, size_t number, slice payload, slice key, uint64_t seq, struct entry *out)
 {
     struct block_view view;
 
-    TRY(view_of(table, number, block, &view));
+    TRY(view_of(table, number, payload, &view));
     switch (block_get(&view, key, seq, out)) {
     case BLOCK_FOUND:
         return KV_OK;
@@ -342,13 +396,24 @@ kv_status table_search(const struct table *table, size_t number, const struct ca
     }
 }
 
+kv_status table_search(const struct table *table, size_t number, const struct cached_block *block, slice key, uint64_t seq,
+                       struct entry *out)
+{
+    return search(table, number, payload_of(block), key, seq, out);
+}
+
 kv_status table_get_in(struct table *table, struct epoch_slot *slot, size_t number, slice key, uint64_t seq, struct entry *out)
 {
     struct cached_block *block = cache_find(&table->block[number]);
+    slice                payload;
 
+    if (!block && table->map) {
+        TRY(look_into_map(table, slot, number, true, &block, &payload));
+        return search(table, number, payload, key, seq, out);
+    }
     if (!block)
         TRY(load(table, slot, number, &block));
-    return table_search(table, number, block, key, seq, out);
+    return search(table, number, payload_of(block), key, seq, out);
 }
 
 kv_status table_get(struct table *table, struct epoch_slot *slot, slice key, uint64_t seq, struct entry *out)
@@ -403,43 +468,58 @@ static kv_status take_ahead(struct table_cursor *cursor, size_t number, struct c
     struct table_frame where = cursor->table->frame[number];
     struct frame_tail  tail;
     const char        *bytes;
-    kv_status          status;
 
     TRY(read_ahead(cursor, where));
     bytes = cursor->ahead.data + (where.offset - cursor->ahead_at);
     TRY(check_frame(cursor->table, where, bytes, &tail));
-    if (!(*out = cached_block_new(tail.raw_bytes)))
-        return KV_NO_MEMORY;
-    status = unpack(cursor->table, where, bytes, &tail, (*out)->payload);
-    if (status != KV_OK) {
-        cached_block_release(*out);
-        *out = NULL;
-    }
-    return status;
+    return copy_out(cursor->table, where, bytes, &tail, out);
+}
+
+/* The mapping says that it is read at random: who goes on and on says what comes next. */
+static void ask_ahead(struct table_cursor *cursor, struct table_frame where)
+{
+    uint64_t from = where.offset & ~UINT64_C(4095), bytes = AHEAD_BYTES;
+
+    if (where.offset >= cursor->ahead_at && where.offset + where.bytes <= cursor->ahead_at + AHEAD_BYTES)
+        return;
+    if (bytes > cursor->table->bytes - from)
+        bytes = cursor->table->bytes - from;
+    madvise(cursor->table->map + from, bytes, MADV_WILLNEED); /* without it, it only takes longer */
+    cursor->ahead_at = where.offset;
 }
 
 static kv_status hold(struct table_cursor *cursor, size_t number)
 {
+    struct table        *table = cursor->table;
     struct cached_block *block;
     struct block_view    view;
+    slice                payload = {0};
+    bool                 mapped = table->map && !cursor->streams, ours = false;
     kv_status            status = KV_OK;
 
     epoch_enter(cursor->slot);
-    block = cache_find(&cursor->table->block[number]);
-    if (!block && !cursor->streams && ++cursor->streak <= STREAK_MAX)
-        status = load(cursor->table, cursor->slot, number, &block);
-    else if (block)
-        cursor->streak = 0;
+    block = cache_find(&table->block[number]);
     if (block)
+        cursor->streak = 0;
+    else
+        ours = cursor->streams || ++cursor->streak > STREAK_MAX;
+    if (!block && mapped) {
+        if (ours)
+            ask_ahead(cursor, table->frame[number]);
+        status = look_into_map(table, cursor->slot, number, !ours, &block, &payload);
+    } else if (!block && !ours) {
+        status = load(table, cursor->slot, number, &block);
+    }
+    if (block && !ours)
         cached_block_keep(block);
     epoch_exit(cursor->slot);
-    if (status == KV_OK && !block)
+    if (status == KV_OK && !block && !mapped)
         status = take_ahead(cursor, number, &block);
     TRY(status);
     cached_block_release(cursor->held);
     cursor->held = block;
     cursor->number = number;
-    TRY(view_of(cursor->table, number, block, &view));
+    TRY(view_of(table, number, block ? payload_of(block) : payload, &view));
     block_cursor_set(&cursor->in, &view);
     return KV_OK;
 }

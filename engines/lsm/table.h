@@ -112,6 +112,7 @@ struct table {
     struct table_properties is;
     slice                   smallest, largest;
     struct reopened         file;
+    char                   *map;        /* all of the file; NULL: its blocks are read */
     uint64_t                salt;
     struct cache           *cache;
     unsigned char          *filter;
@@ -154,15 +155,15 @@ static inline bool table_covers(const struct table *table, slice key)
     return slice_compare(key, table->smallest) >= 0 && slice_compare(key, table->largest) <= 0;
 }
 
-/* Inside the epoch of slot.  The newest version of key that is not younger than seq; out->value lies in a cached block, good
- * until the epoch is left.  KV_NOT_FOUND: the table has none (a tombstone is KV_OK).  Does not ask the filter. */
+/* Inside the epoch of slot.  The newest version of key that is not younger than seq; out->value lies in a cached block, or in the
+ * mapping, good until the epoch is left.  KV_NOT_FOUND: the table has none (a tombstone is KV_OK).  Does not ask the filter. */
 MUST_USE kv_status table_get(struct table *table, struct epoch_slot *slot, slice key, uint64_t seq, struct entry *out);
 /* The same when the block is known; and whether that would read the file. */
 MUST_USE kv_status table_get_in(struct table *table, struct epoch_slot *slot, size_t number, slice key, uint64_t seq,
                                 struct entry *out);
 static inline bool table_holds(const struct table *table, size_t number)
 {
-    return __atomic_load_n(&table->block[number], __ATOMIC_RELAXED) != NULL;
+    return table->map || __atomic_load_n(&table->block[number], __ATOMIC_RELAXED);
 }
 /* Inside the epoch of slot.  Checks and unpacks the frame of a block that somebody has read, and caches it. */
 MUST_USE kv_status table_take_in(struct table *table, struct epoch_slot *slot, size_t number, const char *frame,
@@ -178,12 +179,12 @@ struct table_cursor {
     struct table        *table;
     struct epoch_slot   *slot;
     struct block_cursor  in;
-    struct cached_block *held;     /* the block under `in`: cached, or our own copy */
+    struct cached_block *held;     /* the block under `in`: cached, or our own copy; NULL: in the mapping */
     size_t               number;   /* of that block */
     unsigned             streak;   /* blocks read in a row that were not in the cache */
     bool                 streams;  /* reads ahead, and leaves the cache alone */
     struct buf           ahead;    /* read ahead: frames from ahead_at on */
-    uint64_t             ahead_at;
+    uint64_t             ahead_at; /* with a mapping: from where on the kernel was asked for so much */
     kv_status            status;   /* why it ended early */
 };
 
