@@ -3,7 +3,8 @@
  *
  * Quotations are from index.xhtml of Debian's tkrzw-doc, which is https://dbmx.net/tkrzw/ of this version.
  *
- * Files       STORE, LOCK: see base/storedir.h.  hash.tkh or tree.tkt: one file, in a shared mapping.  tkrzw-tiny keeps nothing.
+ * Files       STORE, LOCK, MADE: see base/storedir.h.  hash.tkh or tree.tkt: one file, in a shared mapping; absent or empty while MADE is
+ *             there, it was lost: corruption.  tkrzw-tiny keeps nothing.
  * Durability  "Settings for Higher Durability": appending update mode, Synchronize after what must last, and restoration to the last
  *             Synchronize.
  *               none      no Synchronize but those of kv_sync, and they are hard.
@@ -26,9 +27,11 @@
  * Not done    Snapshots; a scan of an unordered engine (ProcessEach) goes through all records also after the visitor has stopped it.
  */
 #include <dirent.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
 #include <pthread.h>
+#include <sys/stat.h>
 #include <tkrzw_langc.h>
 #include <unistd.h>
 
@@ -92,7 +95,7 @@ static struct tkrzw_store *store_of(struct kv_session *session)
 }
 
 /* The library's last status in this thread, as ours. */
-static kv_status explain(const char *call)
+static kv_status explain(const struct tkrzw_store *store, const char *call)
 {
     TkrzwStatus last = tkrzw_get_last_status();
     kv_status   status = KV_IO;
@@ -105,7 +108,13 @@ static kv_status explain(const char *call)
         status = KV_INVALID;
     else if (strstr(last.message, "No space") || strstr(last.message, "quota"))
         status = KV_NO_SPACE;
+#ifdef IN_MEMORY
+    (void)store;
     return kv_fail(status, "tkrzw %s: %s %s", call, tkrzw_status_code_name(last.code), last.message);
+#else
+    return kv_fail(status, "%s/" FILE_NAME ": tkrzw %s: %s %s", store->dir.path, call, tkrzw_status_code_name(last.code),
+                   last.message);
+#endif
 }
 
 /* Before each write, of so many bytes of keys and values. */
@@ -146,7 +155,7 @@ static kv_status synchronize(struct tkrzw_store *store, bool hard, uint64_t mine
             store->synced = all;
             room_settled(&store->room);
         } else {
-            status = fail_store(store, explain("Synchronize"));
+            status = fail_store(store, explain(store, "Synchronize"));
         }
     }
     pthread_mutex_unlock(&store->lock);
@@ -159,7 +168,7 @@ static kv_status wrote(struct tkrzw_store *store, bool done, const char *call)
     kv_status status;
 
     if (__builtin_expect(!done, 0)) {
-        status = explain(call);
+        status = explain(store, call);
         if (status != KV_NOT_FOUND) { /* a delete of nothing */
             pthread_mutex_lock(&store->lock);
             fail_store(store, status);
@@ -239,7 +248,7 @@ static kv_status tkrzw_close(struct kv_store *base)
     kv_status           status = KV_OK;
 
     if (store->dbm && !tkrzw_dbm_close(store->dbm))
-        status = explain("Close");
+        status = explain(store, "Close");
     storedir_close(&store->dir);
     room_close(&store->room);
     pthread_mutex_destroy(&store->lock);
@@ -248,6 +257,19 @@ static kv_status tkrzw_close(struct kv_store *base)
 }
 
 #ifndef IN_MEMORY
+/* A file comes into its place whole, and then the mark: what is missing later was lost.  *absent: there is none to open yet. */
+static kv_status look_for_file(const struct tkrzw_store *store, const char *path, bool *absent)
+{
+    struct stat about;
+
+    *absent = stat(path, &about) != 0;
+    if (*absent && errno != ENOENT)
+        return kv_fail_errno("stat %s", path);
+    if (*absent)
+        return storedir_is_made(&store->dir) ? kv_fail(KV_CORRUPT, "%s is lost: the rest of its store is there", path) : KV_OK;
+    return about.st_size == 0 ? kv_fail(KV_CORRUPT, "%s is empty: it was cut to 0 bytes", path) : KV_OK;
+}
+
 /* Whatever a crash left of a making, a restoration or a rebuilding: the library finds its own temporary files in the way. */
 static kv_status remove_leftovers(const char *dir)
 {
@@ -283,7 +305,7 @@ static kv_status create(struct tkrzw_store *store, const char *beside)
 
     TRY(room_admit(&store->room, RESERVE_BYTES));
     dbm = tkrzw_dbm_open(beside, true, store->setup);
-    return dbm && tkrzw_dbm_close(dbm) ? put_in_place(store) : explain("Open");
+    return dbm && tkrzw_dbm_close(dbm) ? put_in_place(store) : explain(store, "Open");
 }
 
 /* Back to the last Synchronize, if the file was not closed. */
@@ -294,15 +316,15 @@ static kv_status restore(struct tkrzw_store *store, const char *path, const char
     bool      healthy;
 
     if (!dbm)
-        return explain("Open");
+        return explain(store, "Open");
     healthy = tkrzw_dbm_is_healthy(dbm);
     bytes = tkrzw_dbm_get_file_size(dbm);
     if (!tkrzw_dbm_close(dbm))
-        return explain("Close");
+        return explain(store, "Close");
     if (healthy)
         return KV_OK;
     TRY(room_admit(&store->room, 2 * (uint64_t)bytes));
-    return tkrzw_dbm_restore_database(path, beside, CLASS, 0) ? put_in_place(store) : explain("RestoreDatabase");
+    return tkrzw_dbm_restore_database(path, beside, CLASS, 0) ? put_in_place(store) : explain(store, "RestoreDatabase");
 }
 #endif
 
@@ -314,6 +336,7 @@ static kv_status open_dbm(struct tkrzw_store *store, const struct kv_config *con
 #ifndef IN_MEMORY
     static const struct storedir_kind kind = {.engine = PEER, .format = 1};
     char                              beside[PATH_BYTES_MAX + 8];
+    bool                              absent;
 
     TRY(storedir_open(&store->dir, config->dir, &kind));
     if ((size_t)snprintf(path, sizeof path, "%s/" FILE_NAME, config->dir) >= sizeof path)
@@ -326,12 +349,13 @@ static kv_status open_dbm(struct tkrzw_store *store, const struct kv_config *con
 #endif
     snprintf(beside, sizeof beside, "%s.new", path);
     TRY(remove_leftovers(config->dir));
-    TRY(access(path, F_OK) != 0 ? create(store, beside) : restore(store, path, beside));
+    TRY(look_for_file(store, path, &absent));
+    TRY(absent ? create(store, beside) : restore(store, path, beside));
+    if (!storedir_is_made(&store->dir))
+        TRY(storedir_set_made(&store->dir));
 #endif
     store->dbm = tkrzw_dbm_open(path, true, store->setup);
-    if (!store->dbm)
-        return explain("Open");
-    return KV_OK;
+    return store->dbm ? KV_OK : explain(store, "Open");
 }
 
 static kv_status tkrzw_open(const struct kv_config *config, struct kv_store **out)
@@ -483,7 +507,7 @@ static kv_status tkrzw_sync(struct kv_session *session)
     else if (tkrzw_dbm_synchronize(store->dbm, true, NULL, NULL, ""))
         status = KV_OK, room_settled(&store->room);
     else
-        status = fail_store(store, explain("Synchronize"));
+        status = fail_store(store, explain(store, "Synchronize"));
     pthread_mutex_unlock(&store->lock);
     return status;
 #endif
@@ -514,7 +538,7 @@ static kv_status tkrzw_get(struct kv_session *session, slice key, kv_visit *visi
     struct reading reading = {visit, arg, false, false};
 
     if (__builtin_expect(!tkrzw_dbm_process(store_of(session)->dbm, key.data, (int32_t)key.size, lend, &reading, false), 0))
-        return explain("Process");
+        return explain(store_of(session), "Process");
     return reading.found ? KV_OK : KV_NOT_FOUND;
 }
 
@@ -529,7 +553,7 @@ static kv_status tkrzw_scan(struct kv_session *session, slice first, kv_visit *v
     while (more && !reading.stopped)
         more = tkrzw_dbm_iter_process(iterator, lend, &reading, false) && tkrzw_dbm_iter_next(iterator);
     if (!more)
-        status = explain("Iterator");
+        status = explain(store_of(session), "Iterator");
     tkrzw_dbm_iter_free(iterator);
     return status == KV_NOT_FOUND ? KV_OK : status;
 }
@@ -539,7 +563,7 @@ static kv_status tkrzw_scan(struct kv_session *session, slice first, kv_visit *v
     struct reading reading = {visit, arg, false, false};
 
     (void)first;
-    return tkrzw_dbm_process_each(store_of(session)->dbm, lend, &reading, false) ? KV_OK : explain("ProcessEach");
+    return tkrzw_dbm_process_each(store_of(session)->dbm, lend, &reading, false) ? KV_OK : explain(store_of(session), "ProcessEach");
 }
 #endif
 
@@ -555,9 +579,9 @@ static kv_status tkrzw_compact(struct kv_session *session)
     pthread_mutex_lock(&store->lock); /* no write into the new file is acknowledged before the name of that file is durable */
     status = store->failed ? kv_fail(KV_IO, "%s", store->sentence) : KV_OK;
     if (status == KV_OK && !tkrzw_dbm_rebuild(store->dbm, "sync_hard=true"))
-        status = fail_store(store, explain("Rebuild"));
+        status = fail_store(store, explain(store, "Rebuild"));
     if (status == KV_OK && !tkrzw_dbm_synchronize(store->dbm, true, NULL, NULL, ""))
-        status = fail_store(store, explain("Synchronize"));
+        status = fail_store(store, explain(store, "Synchronize"));
     if (status == KV_OK && (status = file_sync_dir(store->dir.path)) != KV_OK)
         fail_store(store, status);
     pthread_mutex_unlock(&store->lock);
