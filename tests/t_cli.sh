@@ -130,7 +130,7 @@ refused a_checkpoint_into_a_file 2 Makefile checkpoint --engine lsm --dir "$work
 refused a_checkpoint_without_a_place 2 --to checkpoint --engine lsm --dir "$work/tree"
 refused a_checkpoint_of_no_store 2 "$work/nowhere" checkpoint --engine lsm --dir "$work/nowhere" --to "$work/copy2"
 refused a_checkpoint_of_an_engine_without 2 checkpoints checkpoint --engine $e --dir "$store" --to "$work/copy2"
-refused a_checkpoint_beside_nothing 1 "$work/no/where" checkpoint --engine lsm --dir "$work/tree" --to "$work/no/where"
+refused a_checkpoint_beside_nothing 2 "make that first" checkpoint --engine lsm --dir "$work/tree" --to "$work/no/where"
 absent a_refused_checkpoint_leaves_nothing "$work/copy2"
 
 mkdir "$work/letters" && echo hello >"$work/letters/letter.txt"
