@@ -217,6 +217,8 @@ static kv_status fail_with(struct bdb_store *store, kv_status status, int error,
     memcpy(message, store->message, sizeof message);
     store->message[0] = '\0';
     pthread_mutex_unlock(&store->message_lock);
+    if (strstr(message, "No space left on device")) /* "BDB0137 write: 0x7ffc3fc91d64, 668: ...", while the code says recovery */
+        return kv_fail(KV_NO_SPACE, "%s %s: no space left on the device", what, store->home);
     return kv_fail(status, "%s %s: %s%s%s", what, store->home, db_strerror(error), *message ? "; " : "", message);
 }
 
