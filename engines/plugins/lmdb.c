@@ -33,6 +33,8 @@
  *   sync is mdb_env_sync(force): fdatasync or msync(MS_SYNC), in every tier.  There is no group commit: lmdb.h, "writes are
  *   fully serialized".
  *
+ * Crash runs  Every tier held: 823 kills, and with power lost, in each of `ordered`, `interval` and `commit`, 889 to 1447 states under
+ *             drop-unsynced, 673 to 1349 under ext4, 603 to 864 under posix-minimal.
  * Damage      LMDB has no checksums.  It answers what its page headers give away (KV_CORRUPT); a file that is too short for its
  *             meta page is found here, at open.  A flipped byte within a value is handed up, and only values that carry a
  *             checksum of their own, as the harness's do, tell; one within a page's structure may end the process (LMDB

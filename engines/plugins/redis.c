@@ -38,8 +38,8 @@
  *             refuses to load it ("Bad file format", mended by redis-check-aof --fix) or, inside of a long value, does not notice;
  *             the persistence page says so ("What should I do if my AOF gets corrupted?").  Crash runs held every tier under kill,
  *             drop-unsynced, drop-unsynced-ext4, data-first and names-first.  Where pages of a tail survive in any order, a store
- *             now and then does not open: under ext4 11 of 98 states with appendfsync no and 2 of 391 in `commit` (values up to 40 KiB,
- *             a write that was under way), under sizes-first 38 of 79 and 11 of 82, under posix-minimal 9 of 125 and 1 of 89.
+ *             now and then does not open: under ext4 11 of 98 states with appendfsync no and 3 of 529 in `commit` (values up to 40 KiB,
+ *             a write that was under way), under sizes-first 38 of 79 and 11 of 82, under posix-minimal 9 of 125 and 4 of 237.
  *             Full disk: Redis 7.0 does not survive one.  A write that its AOF has no room for is acknowledged, and after a rewrite
  *             (whose new file is opened without O_APPEND) what it cuts off and writes again leaves a hole of zeros, so that the
  *             next start fails (also redis/redis#14372).  So writes are KV_NO_SPACE while the file system has room for the AOF
