@@ -1,2 +1,2 @@
-# ladder.gp -- seconds of each step of a workload, ours (solid) beside what was published of the same (light).
+# ladder.gp -- processor time of each step of a workload, ours (solid) beside what was published of the same (light).
 load 'bars.gp'

@@ -272,9 +272,8 @@ static void rename_engine(json_t *objects, const char *key, const char *from, co
 static void what_was_published_stands_beside_ours(void **state)
 {
     json_t *root = json_load_file(GOLDEN "bench-c.json", 0, NULL), *cell, *phase;
-    double  seconds = 0;
     size_t  i, j;
-    char    value[200], expected[64], *tsv, *page;
+    char    value[200], *tsv, *page;
 
     (void)state;
     json_object_set_new(json_object_get(root, "workload"), "name", json_string("lsm-ladder"));
@@ -284,18 +283,16 @@ static void what_was_published_stands_beside_ours(void **state)
         json_array_foreach(json_object_get(cell, "phases"), j, phase) {
             if (strcmp(json_string_value(json_object_get(cell, "engine")), "3-reused-buffers") == 0 &&
                 strcmp(json_string_value(json_object_get(phase, "name")), "load") == 0)
-                seconds = json_real_value(json_object_get(phase, "engine_s"));
+                json_object_set_new(phase, "meters", json_pack("{s:i, s:i}", "cpu_user_ns", 1500000000, "cpu_system_ns", 250000000));
         }
     }
-    assert_true(seconds > 0);
     assert_int_equal(json_dump_file(root, input, 0), 0);
     json_decref(root);
     assert_int_equal(REPORT(NULL, input), 0);
     assert_true(well_formed("published-lsm-ladder.svg"));
     tsv = read_out("published-lsm-ladder.tsv");
     CELL(tsv, "median", value, {"phase", "1 M puts of 128 bytes"}, {"engine", "3-reused-buffers"});
-    snprintf(expected, sizeof expected, "%.17g", seconds * 1e9);
-    assert_string_equal(value, expected);
+    assert_string_equal(value, "1750000000");
     CELL(tsv, "median_light", value, {"phase", "1 M puts of 128 bytes"}, {"engine", "3-reused-buffers"});
     assert_string_equal(value, "417000000");
     CELL(tsv, "median_light", value, {"phase", "compaction"}, {"engine", "3-reused-buffers"}); /* ours has none */
