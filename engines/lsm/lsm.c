@@ -32,7 +32,7 @@
  *             durable_seq; stalls, stall_ns (writes that stood still: no memtable or log was ready), and of these
  *             device_stall_ns, device_stall_max_ns while the flusher stood in a call of the device; delays, delay_ns (writes
  *             that were slowed down); imposed_max_ns: the longest that one write was held up by this engine, the device's part
- *             left out
+ *             left out, and late_max_ns, by which a busy machine woke one later than it had asked for
  * Checkpoint  checkpoint.c: tables by hard links, a copy of manifest and logs.
  * Many gets   many.c: blocks that are not in the cache are read together, by io_uring where it is (reads.h).
  * mmap        With cache=mmap a table is mapped whole when it is opened, and its plain blocks are used where they lie in the page
@@ -440,6 +440,7 @@ static void lsm_stats(struct kv_store *base, kv_figure *figure, void *arg)
     COUNTER(delays);
     COUNTER(delay_ns);
     COUNTER(imposed_max_ns);
+    COUNTER(late_max_ns);
     COUNTER(device_stall_ns);
     COUNTER(device_stall_max_ns);
     COUNTER(rotations);

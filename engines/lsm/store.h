@@ -99,7 +99,7 @@ struct options {
 };
 
 struct counters { /* atomics, relaxed */
-    uint64_t stalls, stall_ns, delays, delay_ns, imposed_max_ns, device_stall_ns, device_stall_max_ns, rotations, syncs, flushes, flush_bytes, compactions, compaction_read_bytes,
+    uint64_t stalls, stall_ns, delays, delay_ns, imposed_max_ns, late_max_ns, device_stall_ns, device_stall_max_ns, rotations, syncs, flushes, flush_bytes, compactions, compaction_read_bytes,
         compaction_write_bytes, trivial_moves, compaction_failures, checkpoints;
 };
 
