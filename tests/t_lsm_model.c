@@ -1,13 +1,16 @@
 /*
  * t_lsm_model.c -- long random histories of the tree with tiny memtables and levels, against a sorted array in memory.
  *
- * ASSAY_SEED sets the seed, ASSAY_OPS the number of operations of a history; ASSAY_LONG=1: a million.
+ * What is in a history: puts, deletes, stretches of deletes, batches, modify, get, get_many, scans from a key on, scans that are held
+ * while another session writes and compacts, snapshots that are restored, sync, compact, and opening again with other options.
+ * ASSAY_SEED sets the seed, ASSAY_OPS the number of operations of a history; ASSAY_LONG=1: a million, by several sessions too.
  */
 #define ENGINE lsm_engine
 #include "tests/bitcask_util.h"
 
 #include <inttypes.h>
 #include <pthread.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 
 #define KEYS        600
@@ -240,6 +243,85 @@ static void snapshot(struct db *db, struct model *model)
     close_db(&copy);
 }
 
+/* ---- A scan that is held while another session writes: it goes on over the moment of its start. ---- */
+
+static void some_writes(struct db *db, struct model *model, unsigned count)
+{
+    for (unsigned i = 0; i < count; i++) {
+        unsigned key = (unsigned)rng_below(&model->rng, KEYS);
+        switch (rng_below(&model->rng, 24)) {
+        case 0:
+            batch(db, model);
+            break;
+        case 1:
+            delete_range(db, model);
+            break;
+        case 2:
+            modify(db, model, key);
+            break;
+        default:
+            put_or_delete(db, model, key, i % 3 == 0);
+        }
+    }
+}
+
+struct meanwhile {
+    struct kv_store *store;
+    struct model    *model;
+    unsigned         writes;
+    bool             compact;
+};
+
+static void *write_meanwhile(void *arg)
+{
+    struct meanwhile *meanwhile = arg;
+    struct db         db = {.store = meanwhile->store};
+
+    must(kv_session_open(db.store, &db.session));
+    some_writes(&db, meanwhile->model, meanwhile->writes);
+    if (meanwhile->compact)
+        must(kv_compact(db.session));
+    check_all(&db, meanwhile->model);
+    kv_session_close(db.session);
+    return NULL;
+}
+
+struct held {
+    struct seen      seen; /* in the model of the start */
+    struct meanwhile meanwhile;
+    unsigned         until; /* keys to the pause */
+};
+
+static bool check_held(void *arg, slice key, slice value)
+{
+    struct held *held = arg;
+    char         mine[VALUE_BYTES];
+    size_t       bytes = value.size;
+
+    memcpy(mine, value.data, bytes);
+    if (held->until-- == 0) {
+        pthread_t thread;
+        pthread_create(&thread, NULL, write_meanwhile, &held->meanwhile);
+        pthread_join(thread, NULL);
+    }
+    assert_true(value.size == bytes && memcmp(value.data, mine, bytes) == 0); /* lent: it stays as it is */
+    return check_scanned(&held->seen, key, value);
+}
+
+static void held_scan(struct db *db, struct model *model, unsigned first)
+{
+    struct model then = *model;
+    struct held  held = {.seen = {&then, first, KEYS + 1},
+                         .meanwhile = {db->store, model, 1 + (unsigned)rng_below(&model->rng, 400), rng_below(&model->rng, 4) == 0},
+                         .until = (unsigned)rng_below(&model->rng, 60)};
+    char         text[KEY_BYTES];
+
+    must(kv_scan(db->session, key_of(first, text), check_held, &held));
+    while (held.seen.next < KEYS && !then.version[held.seen.next])
+        held.seen.next++;
+    assert_int_equal(held.seen.next, KEYS); /* it did not end early */
+}
+
 struct history {
     const char *policy; /* NULL: another one after each open, over what the one before has left */
 };
@@ -311,7 +393,9 @@ static void a_random_history_follows_the_model(void **state)
             must(kv_sync(db.session));
         else if (dice < 5987)
             snapshot(&db, model);
-        else if (dice < 5992) {
+        else if (dice < 5989)
+            held_scan(&db, model, key);
+        else if (dice < 5994) {
             close_db(&db);
             db = open_tiny(model, history);
             check_all(&db, model);
@@ -408,6 +492,7 @@ static void *disturb(void *arg)
 static void defect_26_sessions_and_background_work_do_not_meet(void **state)
 {
     static const char *const policies[] = {"leveled", "size-tiered", "count-tiered"}, *const tiers[] = {"process", "commit", "interval:3ms"};
+    uint32_t                 rounds = getenv("ASSAY_LONG") ? 120000 : 4000; /* of four sessions under three policies: a million and more */
 
     (void)state;
     assert_int_equal(make_root(NULL), 0);
@@ -423,7 +508,7 @@ static void defect_26_sessions_and_background_work_do_not_meet(void **state)
         remove_tree(at("db"));
         db = open_db(at("db"), options);
         for (unsigned j = 0; j < 5; j++) {
-            workers[j] = (struct worker){db.store, j, i == 1 ? 1000 : 4000, &stop};
+            workers[j] = (struct worker){db.store, j, rounds / (i == 1 ? 4 : 1), &stop};
             pthread_create(&threads[j], NULL, j < 4 ? work : disturb, &workers[j]);
         }
         for (unsigned j = 0; j < 4; j++)
@@ -431,6 +516,93 @@ static void defect_26_sessions_and_background_work_do_not_meet(void **state)
         stop = true;
         pthread_join(threads[4], NULL);
         close_db(&db);
+    }
+    remove_root(NULL);
+}
+
+/* ---- A snapshot whose reader is slow: it is of its moment, whatever is written and merged meanwhile. ---- */
+
+#define MANY 4000
+
+struct streaming {
+    struct kv_store *store;
+    int              fd;
+};
+
+static void *stream(void *arg)
+{
+    struct streaming  *streaming = arg;
+    struct kv_session *session;
+
+    must(kv_session_open(streaming->store, &session));
+    must(kv_snapshot(session, streaming->fd));
+    kv_session_close(session);
+    close(streaming->fd);
+    return NULL;
+}
+
+static void put_all(struct db *db, const char *what, int step)
+{
+    char key[32], value[256];
+
+    for (int i = 0; i < MANY; i += step) {
+        snprintf(key, sizeof key, "key%05d", i);
+        snprintf(value, sizeof value, "%s %0150d", what, i);
+        put(db, key, value);
+    }
+}
+
+static void a_snapshot_with_a_slow_reader_is_of_one_moment(void **state)
+{
+    static const char *const policies[] = {"leveled", "size-tiered", "count-tiered"};
+
+    (void)state;
+    assert_int_equal(make_root(NULL), 0);
+    for (int i = 0; i < 3; i++) {
+        char             options[256], piece[4096], wanted[256], key[32];
+        struct kv_config config;
+        struct db        db, copy;
+        struct streaming streaming;
+        pthread_t        thread;
+        ssize_t          got;
+        int              ends[2], waiting = 0, file = open(at("stream"), O_RDWR | O_CREAT | O_TRUNC, 0644);
+        snprintf(options, sizeof options, "memtable_bytes=16k level_bytes=64k table_bytes=16k small_bytes=8k slowdown_runs=1000 compaction=%s",
+                 policies[i]);
+        remove_tree(at("db"));
+        remove_tree(at("restored"));
+        db = open_db(at("db"), options);
+        put_all(&db, "old", 1);
+        assert_int_equal(pipe(ends), 0);
+        assert_true(fcntl(ends[1], F_SETPIPE_SZ, 4096) > 0);
+        streaming = (struct streaming){db.store, ends[1]};
+        pthread_create(&thread, NULL, stream, &streaming);
+        while (waiting < 1000) { /* records are on their way */
+            assert_int_equal(ioctl(ends[0], FIONREAD, &waiting), 0);
+            usleep(1000);
+        }
+        put_all(&db, "new", 2);
+        for (int j = 1; j < MANY; j += 4) {
+            snprintf(key, sizeof key, "key%05d", j);
+            must(kv_del(db.session, slice_text(key)));
+        }
+        must(kv_compact(db.session));
+        while ((got = read(ends[0], piece, sizeof piece)) > 0)
+            assert_int_equal(write(file, piece, (size_t)got), got);
+        pthread_join(thread, NULL);
+        close(ends[0]);
+        close_db(&db);
+        lseek(file, 0, SEEK_SET);
+        kv_config_init(&lsm_engine, &config);
+        config.dir = at("restored");
+        must(kv_restore(&lsm_engine, &config, file));
+        close(file);
+        copy = open_db(at("restored"), "");
+        for (int j = 0; j < MANY; j++) {
+            snprintf(key, sizeof key, "key%05d", j);
+            snprintf(wanted, sizeof wanted, "old %0150d", j);
+            assert_string_equal(get(&copy, key), wanted);
+        }
+        close_db(&copy);
     }
     remove_root(NULL);
 }
@@ -449,6 +621,7 @@ int main(void)
         {"count-tiered: a_random_history_follows_the_model", a_random_history_follows_the_model, NULL, NULL, &count_tiered},
         {"all policies: a_random_history_follows_the_model", a_random_history_follows_the_model, NULL, NULL, &mixed},
         cmocka_unit_test(defect_26_sessions_and_background_work_do_not_meet),
+        cmocka_unit_test(a_snapshot_with_a_slow_reader_is_of_one_moment),
     };
 
     return cmocka_run_group_tests_name("lsm_model", tests, NULL, NULL);
