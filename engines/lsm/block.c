@@ -288,7 +288,8 @@ void block_cursor_next(struct block_cursor *cursor)
     cursor->valid = false;
     if (cursor->damaged || cursor->next >= cursor->view.restarts)
         return;
-    if (!parse(&cursor->view, cursor->view.layout, cursor->next, &entry) || entry.shared > cursor->key.size) {
+    if (!parse(&cursor->view, cursor->view.layout, cursor->next, &entry) || entry.shared > cursor->key.size ||
+        entry.shared + entry.unshared == 0) { /* no key is empty */
         cursor->damaged = true;
         return;
     }
