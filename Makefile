@@ -168,6 +168,10 @@ crashtest: all planted
 planted-campaign: all planted
 	crashtest/planted/run.sh -b $(BUILD) -n 10
 
+## crash one engine for long: each tier, killed and under disk profiles (ENGINE=lsm CRASH_SECONDS=60 a cell; ROUNDS='-o lsm.runs=2 -o ...')
+crashtest-long: all
+	crashtest/long.sh -b $(BUILD) -s $(or $(CRASH_SECONDS),60) $(ROUNDS) $(or $(ENGINE),lsm)
+
 ## build every planted bug as a plug-in
 planted: $(PLANTED)
 
@@ -306,6 +310,6 @@ $(BUILD)/harness/counting.o: $(BUILD)/syscall-names.h
 clean:
 	rm -rf build build-*
 
-.PHONY: all bench bench-steady bench-lsm bench-peers bench-ladder engines-table peers crosscheck plots planted crashtest planted-campaign tests deps test test-plain test-redis test-san fuzz fuzz-run plugin install uninstall help clean FORCE
+.PHONY: crashtest-long all bench bench-steady bench-lsm bench-peers bench-ladder engines-table peers crosscheck plots planted crashtest planted-campaign tests deps test test-plain test-redis test-san fuzz fuzz-run plugin install uninstall help clean FORCE
 .SECONDARY:
 -include $(shell find $(BUILD) -name '*.d' 2>/dev/null)
