@@ -20,6 +20,9 @@
  *             ("bad magic data").  So it is done here, by RestoreDatabase into a file beside, which is synced and renamed.
  *             With the default restore mode and without Synchronize "there is no guarantee about which records, or even how many
  *             records, can be recovered", so that is no tier.
+ *             Held: hash, killed, 3,533 lives at process, 519 at commit, 1,054 at none; commit under power loss, all of 29 states of
+ *             drop-unsynced, 79 of ext4, 113 of posix-minimal.  Tree, killed, 192 lives at process; commit under drop-unsynced 65
+ *             states; under ext4 a scan of 1 of 59 met a record that was cut, under posix-minimal of 1 of 67.
  * Batch       ProcessMulti; Synchronize waits for it, and nothing but a Synchronize is restored: all or nothing.
  * Defaults    num_buckets: "should be larger than the estimated number of records", and Rebuild takes twice; here it is twice a
  *             million.  Page cache of the tree: kv_cache_bytes over the page size.  All else is the library's own.
