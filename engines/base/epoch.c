@@ -98,7 +98,7 @@ kv_status epoch_slot_open(struct epoch *epoch, struct epoch_slot **out)
     *out = NULL;
     if (!slot)
         return kv_fail(KV_NO_MEMORY, "no memory for a session's epoch");
-    *slot = (struct epoch_slot){.epoch = epoch, .collect_at = COLLECT_COUNT, .collect_at_bytes = COLLECT_BYTES};
+    *slot = (struct epoch_slot){.seen = 1, .epoch = epoch, .collect_at = COLLECT_COUNT, .collect_at_bytes = COLLECT_BYTES};
     if (epoch_reserve(slot, 2 * COLLECT_COUNT) != KV_OK) {
         free(slot);
         return KV_NO_MEMORY;
@@ -228,7 +228,8 @@ void epoch_resume(struct epoch *epoch)
     pthread_mutex_unlock(&epoch->inner->pausing);
 }
 
-void epoch_wait_(struct epoch_slot *slot)
+/* The world is stopped. */
+static void wait_outside(struct epoch_slot *slot)
 {
     struct epoch_inner *inner = slot->epoch->inner;
 
@@ -237,4 +238,28 @@ void epoch_wait_(struct epoch_slot *slot)
     while (__atomic_load_n(&slot->epoch->now, __ATOMIC_ACQUIRE) & 1)
         pthread_cond_wait(&inner->opened, &inner->gate);
     pthread_mutex_unlock(&inner->gate);
+}
+
+void epoch_enter_(struct epoch_slot *slot)
+{
+    struct epoch *epoch = slot->epoch;
+
+    for (;;) {
+        uint64_t now = __atomic_load_n(&epoch->now, __ATOMIC_ACQUIRE) & ~UINT64_C(1);
+#if EPOCH_TSAN
+        __atomic_exchange_n(&slot->inside, now, __ATOMIC_SEQ_CST);
+        if (!(__atomic_load_n(&epoch->now, __ATOMIC_SEQ_CST) & 1))
+            return;
+#else
+        __atomic_store_n(&slot->inside, now, __ATOMIC_RELEASE);
+        if (epoch->fenced)
+            __atomic_thread_fence(__ATOMIC_SEQ_CST); /* and so each time: seen stays as it was */
+        else
+            slot->seen = now;
+        __atomic_signal_fence(__ATOMIC_SEQ_CST);
+        if (!(__atomic_load_n(&epoch->now, __ATOMIC_ACQUIRE) & 1))
+            return;
+#endif
+        wait_outside(slot);
+    }
 }

@@ -5,8 +5,8 @@
  * found in between stays valid until the exit.  Whoever unlinks something hands it to epoch_retire instead of free();
  * it is freed, in bulk, when every slot has been outside, or has entered anew, since.
  *
- * Entering costs two stores and two loads of the own processor: the fence that the reader would need is paid by the
- * side that collects, once per some hundred objects, with membarrier(2).  That is the asymmetric fence of liburcu
+ * Entering costs a store and a look whether the epoch is still the one that the session saw last: the fence that the reader
+ * would need is paid by the side that collects, once per some hundred objects, with membarrier(2).  That is the asymmetric fence of liburcu
  * (urcu-memb); the epochs are Fraser's, with a slot for each session as in FASTER.  Where membarrier is missing, and
  * under ThreadSanitizer, the reader has a fence of its own.
  *
@@ -54,6 +54,7 @@ struct epoch {
 /* One for each session; on cache lines of its own. */
 struct epoch_slot {
     _Alignas(128) uint64_t inside; /* 0, or the epoch in which the session entered */
+    uint64_t              seen;    /* the epoch when it entered last; 1, which none is: look anew */
     struct epoch         *epoch;
     struct epoch_garbage *garbage; /* oldest first; the first `sealed` wait for all to pass `seal` */
     size_t                count, capacity, sealed, collect_at;
@@ -80,31 +81,24 @@ MUST_USE kv_status epoch_reserve(struct epoch_slot *slot, size_t count);
 /* Frees what can be freed now; outside only.  With wait, waits until all that this slot retired is free. */
 void epoch_collect(struct epoch_slot *slot, bool wait);
 
-void epoch_wait_(struct epoch_slot *slot);
+void epoch_enter_(struct epoch_slot *slot);
 
 static inline void epoch_enter(struct epoch_slot *slot)
 {
-    struct epoch *epoch = slot->epoch;
+    uint64_t seen = slot->seen;
 
     assert(slot->inside == 0);
-    for (;;) {
-        uint64_t now = __atomic_load_n(&epoch->now, __ATOMIC_ACQUIRE);
-        /* The store must be visible before anything that is read inside.  The collector's membarrier sees to that, so
-         * here only the compiler has to keep the order. */
 #if EPOCH_TSAN
-        __atomic_exchange_n(&slot->inside, now & ~UINT64_C(1), __ATOMIC_SEQ_CST);
-        if (!(__atomic_load_n(&epoch->now, __ATOMIC_SEQ_CST) & 1))
-            return;
+    (void)seen;
+    epoch_enter_(slot);
 #else
-        __atomic_store_n(&slot->inside, now & ~UINT64_C(1), __ATOMIC_RELEASE);
-        if (__builtin_expect(epoch->fenced, 0))
-            __atomic_thread_fence(__ATOMIC_SEQ_CST);
-        __atomic_signal_fence(__ATOMIC_SEQ_CST);
-        if (__builtin_expect(!(__atomic_load_n(&epoch->now, __ATOMIC_ACQUIRE) & 1), 1))
-            return;
+    /* The store must be visible before anything that is read inside.  The collector's membarrier sees to that, so here
+     * only the compiler has to keep the order.  An epoch that is over by now, or the bit that stops the world, differ. */
+    __atomic_store_n(&slot->inside, seen, __ATOMIC_RELEASE);
+    __atomic_signal_fence(__ATOMIC_SEQ_CST);
+    if (__builtin_expect(__atomic_load_n(&slot->epoch->now, __ATOMIC_ACQUIRE) != seen, 0))
+        epoch_enter_(slot);
 #endif
-        epoch_wait_(slot);
-    }
 }
 
 static inline void epoch_exit(struct epoch_slot *slot)
