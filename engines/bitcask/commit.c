@@ -1,7 +1,7 @@
 /*
  * commit.c -- leader and followers: whoever finds nobody leading writes what all have queued, with one sync.
  *
- *   1  a session queues its write; if there is a leader it sleeps on its own semaphore
+ *   1  a session queues its write; if there is a leader it sleeps (base/group.h)
  *   2  the leader takes what is queued and fits the segment, gives it sequence numbers, writes it with one pwrite over
  *      the zeros that are there, and syncs: the file's size and blocks do not change, so that is one flush
  *   3  it hands the lead to the first in the queue, so that the next group syncs while this one is acknowledged
@@ -14,21 +14,19 @@
  */
 #include "engines/bitcask/commit.h"
 
-#include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
 
 kv_status commit_open(struct bitcask *store)
 {
-    store->commit.last = &store->commit.first;
-    pthread_mutex_init(&store->commit.lock, NULL);
+    group_init(&store->commit.queue);
     pthread_mutex_init(&store->commit.turn, NULL);
     return KV_OK;
 }
 
 void commit_close(struct bitcask *store)
 {
-    pthread_mutex_destroy(&store->commit.lock);
+    group_destroy(&store->commit.queue);
     pthread_mutex_destroy(&store->commit.turn);
     buf_free(&store->commit.bytes);
     buf_free(&store->commit.hashes);
@@ -45,20 +43,20 @@ kv_status commit_request_open(struct commit_request **out)
     *out = calloc(1, sizeof **out);
     if (!*out)
         return kv_fail(KV_NO_MEMORY, "no memory for a session");
-    sem_init(&(*out)->wake, 0, 0);
+    group_request_init(&(*out)->base);
     return KV_OK;
 }
 
 void commit_request_close(struct commit_request *request)
 {
     if (request)
-        sem_destroy(&request->wake);
+        group_request_destroy(&request->base);
     free(request);
 }
 
 /* A group. */
 
-struct group {
+struct convoy {
     struct bitcask        *store;
     struct bitcask_session *session; /* the leader's */
     struct commit_request *first;
@@ -66,28 +64,25 @@ struct group {
     uint64_t               seq;   /* of its last record */
 };
 
-/* Takes the first of the queue and all behind it that fit in beside it. */
-static void take(struct group *group)
+static struct commit_request *next_of(const struct commit_request *request)
 {
-    struct commit *commit = &group->store->commit;
-    uint64_t       room;
+    return (struct commit_request *)request->base.next;
+}
 
-    pthread_mutex_lock(&group->store->log.lock);
-    room = group->store->log.active ? group->store->log.active->capacity - group->store->log.tail : 0;
-    pthread_mutex_unlock(&group->store->log.lock);
-    pthread_mutex_lock(&commit->lock);
-    struct commit_request **link = &commit->first;
-    group->first = commit->first;
+/* Takes the first of the queue and all behind it that fit in beside it. */
+static void take(struct convoy *group)
+{
+    struct log *log = &group->store->log;
+    uint64_t    room;
+
+    pthread_mutex_lock(&log->lock);
+    room = log->active ? log->active->capacity - log->tail : 0;
+    pthread_mutex_unlock(&log->lock);
+    group->first = (struct commit_request *)group_take(&group->store->commit.queue,
+                                                       room > RECORD_MARK_BYTES ? room - RECORD_MARK_BYTES : 0);
     group->bytes = RECORD_MARK_BYTES;
-    do {
-        group->bytes += (*link)->bytes;
-        link = &(*link)->next;
-    } while (*link && group->bytes + (*link)->bytes <= room);
-    commit->first = *link;
-    *link = NULL;
-    if (!commit->first)
-        commit->last = &commit->first;
-    pthread_mutex_unlock(&commit->lock);
+    for (struct commit_request *request = group->first; request; request = next_of(request))
+        group->bytes += request->base.bytes;
 }
 
 /* Whether an earlier write of the group has that hash; equal hashes of different keys only cost a retry. */
@@ -101,7 +96,7 @@ static bool hash_is_in(const struct buf *hashes, uint64_t hash)
     return false;
 }
 
-static uint64_t current_ref(struct group *group, const struct log_write *write)
+static uint64_t current_ref(struct convoy *group, const struct log_write *write)
 {
     uint64_t ref;
 
@@ -112,19 +107,19 @@ static uint64_t current_ref(struct group *group, const struct log_write *write)
 }
 
 /* Marks the requests whose condition does not hold.  Needs the keydir as the group before left it. */
-static kv_status check_conditions(struct group *group)
+static kv_status check_conditions(struct convoy *group)
 {
     struct buf *hashes = &group->store->commit.hashes;
     bool        any = false;
 
-    for (struct commit_request *request = group->first; request; request = request->next)
+    for (struct commit_request *request = group->first; request; request = next_of(request))
         any |= request->conditional;
     if (!any)
         return KV_OK;
     pthread_mutex_lock(&group->store->commit.turn);
     pthread_mutex_unlock(&group->store->commit.turn);
     hashes->size = 0;
-    for (struct commit_request *request = group->first; request; request = request->next) {
+    for (struct commit_request *request = group->first; request; request = next_of(request)) {
         request->lost = request->conditional && (hash_is_in(hashes, request->writes[0].hash) ||
                                                  current_ref(group, &request->writes[0]) != request->expected);
         for (size_t i = 0; !request->lost && i < request->count; i++)
@@ -154,7 +149,7 @@ static void encode(struct encoder *encoder, enum record_type type, unsigned flag
 
 static void encode_request(struct encoder *encoder, struct commit_request *request)
 {
-    struct record_batch batch = {request->count, request->bytes - RECORD_BATCH_BYTES};
+    struct record_batch batch = {request->count, request->base.bytes - RECORD_BATCH_BYTES};
     slice               none = {0};
 
     if (request->batch)
@@ -173,7 +168,7 @@ static void land(struct bitcask *store)
     pthread_cond_broadcast(&store->log.settled);
 }
 
-static kv_status write_group(struct group *group)
+static kv_status write_group(struct convoy *group)
 {
     struct bitcask *store = group->store;
     struct encoder  encoder = {.bytes = &store->commit.bytes};
@@ -192,7 +187,7 @@ static kv_status write_group(struct group *group)
     pthread_mutex_unlock(&store->log.lock);
     TRY(status);
     encode(&encoder, RECORD_MARK, 0, none, index_hash(none), slice_of(&durable, sizeof durable), NULL);
-    for (struct commit_request *request = group->first; request; request = request->next)
+    for (struct commit_request *request = group->first; request; request = next_of(request))
         if (!request->lost)
             encode_request(&encoder, request);
     group->bytes = encoder.bytes->size;
@@ -212,7 +207,7 @@ static kv_status write_group(struct group *group)
 }
 
 /* The log has grown by the group. */
-static void advance(struct group *group)
+static void advance(struct convoy *group)
 {
     struct bitcask *store = group->store;
 
@@ -222,7 +217,7 @@ static void advance(struct group *group)
     store->log.next_seq = group->seq + 1;
     store->log.active->dead_bytes += RECORD_MARK_BYTES;
     store->log.dead_bytes += RECORD_MARK_BYTES;
-    for (struct commit_request *request = group->first; request; request = request->next) {
+    for (struct commit_request *request = group->first; request; request = next_of(request)) {
         if (request->lost)
             continue;
         if (request->batch) {
@@ -237,7 +232,7 @@ static void advance(struct group *group)
     pthread_mutex_unlock(&store->log.lock);
 }
 
-static kv_status apply_write(struct group *group, struct log_write *write)
+static kv_status apply_write(struct convoy *group, struct log_write *write)
 {
     struct bitcask    *store = group->store;
     struct index_place place;
@@ -259,107 +254,85 @@ static kv_status apply_write(struct group *group, struct log_write *write)
     return status;
 }
 
+/* Most keys are somewhere else than the last one: the misses for their buckets and then for what they displace overlap. */
+static void prefetch(struct convoy *group)
+{
+    struct bitcask *store = group->store;
+
+    for (struct commit_request *request = group->first; request; request = next_of(request))
+        for (size_t i = 0; !request->lost && i < request->count; i++)
+            index_prefetch(store->index, request->writes[i].hash);
+    for (struct commit_request *request = group->first; request; request = next_of(request)) {
+        for (size_t i = 0; !request->lost && i < request->count; i++) {
+            uint64_t ref = index_candidate(store->index, request->writes[i].hash);
+            if (ref)
+                __builtin_prefetch(ref_record(store, ref));
+        }
+    }
+}
+
 /* In one epoch: a snapshot stops the world, and must not do so in the middle of a batch. */
-static void apply(struct group *group)
+static void apply(struct convoy *group)
 {
     epoch_enter(group->session->epoch);
-    for (struct commit_request *request = group->first; request; request = request->next)
+    prefetch(group);
+    for (struct commit_request *request = group->first; request; request = next_of(request))
         for (size_t i = 0; !request->lost && i < request->count; i++)
             if (apply_write(group, &request->writes[i]) != KV_OK)
-                request->status = store_fail(group->store); /* durable, but not to be seen before the next open */
+                request->base.status = store_fail(group->store); /* durable, but not to be seen before the next open */
     epoch_exit(group->session->epoch);
-}
-
-/* The next leader is on its way before anybody of this group is told. */
-static void hand_over(struct bitcask *store)
-{
-    struct commit_request *next;
-
-    pthread_mutex_lock(&store->commit.lock);
-    next = store->commit.first;
-    if (next)
-        next->lead = true;
-    else
-        store->commit.led = false;
-    pthread_mutex_unlock(&store->commit.lock);
-    if (next)
-        sem_post(&next->wake);
-}
-
-static void wake_followers(struct group *group, struct commit_request *leader)
-{
-    for (struct commit_request *request = group->first, *next; request; request = next) {
-        next = request->next; /* the request is gone as soon as its session is awake */
-        if (request != leader)
-            sem_post(&request->wake);
-    }
 }
 
 static void lead(struct bitcask_session *session, struct commit_request *leader)
 {
     struct bitcask *store = (struct bitcask *)session->base.store;
-    struct group    group = {.store = store, .session = session};
+    struct convoy   group = {.store = store, .session = session};
     kv_status       status;
 
     take(&group);
     status = store_failed(store) ? store_refuses(store) : check_conditions(&group);
     if (status == KV_OK)
         status = write_group(&group);
-    for (struct commit_request *request = group.first; request; request = request->next)
-        request->status = status;
+    for (struct commit_request *request = group.first; request; request = next_of(request))
+        request->base.status = status;
     pthread_mutex_lock(&store->commit.turn); /* before the log grows: see commit_wait_applied */
     if (status == KV_OK)
         advance(&group);
-    hand_over(store);
+    group_hand_over(&store->commit.queue);
     if (status == KV_OK)
         apply(&group);
     pthread_mutex_unlock(&store->commit.turn);
-    wake_followers(&group, leader);
-}
-
-static void wait_awake(struct commit_request *request)
-{
-    while (sem_wait(&request->wake) < 0 && errno == EINTR)
-        continue;
+    group_wake(&group.first->base, &leader->base);
 }
 
 static kv_status measure(struct bitcask *store, struct commit_request *request)
 {
-    request->bytes = request->batch ? RECORD_BATCH_BYTES : 0;
+    uint64_t bytes = request->batch ? RECORD_BATCH_BYTES : 0;
+
     for (size_t i = 0; i < request->count; i++)
-        request->bytes += record_bytes(request->writes[i].key.size, request->writes[i].value.size);
-    if (request->bytes > BATCH_BYTES_MAX)
-        return kv_fail(KV_TOO_LARGE, "a batch of %" PRIu64 " bytes; up to %" PRIu64 " are taken", request->bytes,
-                       BATCH_BYTES_MAX);
+        bytes += record_bytes(request->writes[i].key.size, request->writes[i].value.size);
+    if (bytes > BATCH_BYTES_MAX)
+        return kv_fail(KV_TOO_LARGE, "a batch of %" PRIu64 " bytes; up to %" PRIu64 " are taken", bytes, BATCH_BYTES_MAX);
+    request->base.bytes = bytes;
     return store_failed(store) ? store_refuses(store) : KV_OK;
 }
 
 kv_status commit_write(struct bitcask_session *session, struct commit_request *request)
 {
     struct bitcask *store = (struct bitcask *)session->base.store;
-    bool            leads;
 
     TRY(measure(store, request));
-    request->next = NULL;
-    request->lead = request->lost = false;
-    request->status = KV_OK;
-    pthread_mutex_lock(&store->commit.lock);
-    *store->commit.last = request;
-    store->commit.last = &request->next;
-    leads = !store->commit.led;
-    store->commit.led = true;
-    pthread_mutex_unlock(&store->commit.lock);
-    if (!leads) {
-        wait_awake(request);
-        leads = request->lead;
-    }
-    if (leads)
+    request->lost = false;
+    if (group_join(&store->commit.queue, &request->base))
         lead(session, request);
-    if (request->status == KV_IO)
+    switch (request->base.status) {
+    case KV_IO:
         return store_refuses(store); /* the sentence was another thread's */
-    if (request->status == KV_NO_SPACE)
+    case KV_NO_SPACE:
         return kv_fail(KV_NO_SPACE, "%s: no space for the next segment of the log", store->dir.path);
-    if (request->status == KV_NO_MEMORY)
+    case KV_NO_MEMORY:
         return kv_fail(KV_NO_MEMORY, "no memory for a group of writes");
-    return request->status;
+    default:
+        return request->base.status;
+    }
 }

@@ -4,23 +4,17 @@
 #ifndef ASSAY_ENGINES_BITCASK_COMMIT_H
 #define ASSAY_ENGINES_BITCASK_COMMIT_H
 
-#include <semaphore.h>
-
 #include "engines/bitcask/store.h"
 
 /* One session's write on its way; belongs to the session that waits for it. */
 struct commit_request {
-    struct log_write      *writes;
-    size_t                 count;
-    bool                   batch;       /* all or none */
-    bool                   conditional; /* one write, only if the keydir still has `expected` for its key (0: none) */
-    uint64_t               expected;
-    uint64_t               bytes;       /* in the log */
-    bool                   lead;        /* woken to lead, not because it is done */
-    bool                   lost;        /* the condition did not hold; nothing was written */
-    kv_status              status;
-    sem_t                  wake;
-    struct commit_request *next;
+    struct group_request base;        /* first; its bytes are those in the log */
+    struct log_write    *writes;
+    size_t               count;
+    bool                 batch;       /* all or none */
+    bool                 conditional; /* one write, only if the keydir still has `expected` for its key (0: none) */
+    bool                 lost;        /* the condition did not hold; nothing was written */
+    uint64_t             expected;
 };
 
 kv_status commit_open(struct bitcask *store);

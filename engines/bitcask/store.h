@@ -15,6 +15,7 @@
 #include <pthread.h>
 
 #include "engines/base/epoch.h"
+#include "engines/base/group.h"
 #include "engines/base/index.h"
 #include "engines/base/storedir.h"
 #include "engines/bitcask/segment.h"
@@ -76,12 +77,10 @@ struct commit_request;
 
 /* Group commit; see commit.c. */
 struct commit {
-    pthread_mutex_t        lock; /* the queue */
-    struct commit_request *first, **last;
-    bool                   led;
-    pthread_mutex_t        turn;
-    struct buf             bytes;  /* the leader's */
-    struct buf             hashes; /* the leader's */
+    struct group    queue;
+    pthread_mutex_t turn;
+    struct buf      bytes;  /* the leader's */
+    struct buf      hashes; /* the leader's */
 };
 
 struct bitcask {
