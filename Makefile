@@ -69,6 +69,9 @@ $(BUILD)/libassay.a: $(LIB_OBJ)
 $(BUILD)/libplugin.a: $(PIC_OBJ)
 	rm -f $@ && ar rcs $@ $^
 
+# Sums of records are rounds of AES.
+$(BUILD)/engines/bitcask/%.o $(BUILD)/tests/t_bitcask $(BUILD)/planted/bitcask-%.so: private ALL_CFLAGS += -maes
+
 $(BUILD)/%.o: %.c $(BUILD)/flags
 	echo "  CC    $<"
 	mkdir -p $(@D)

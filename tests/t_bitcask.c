@@ -8,6 +8,7 @@
 
 #include <inttypes.h>
 
+#include "engines/base/storedir.h"
 #include "engines/bitcask/hint.h"
 #include "engines/bitcask/segment.h"
 
@@ -787,6 +788,20 @@ static void a_newer_format_is_refused_in_words(void **state)
     assert_non_null(strstr(fail_text(), "newer"));
 }
 
+/* Its records have other sums: every one of them would look damaged. */
+static void an_older_format_is_refused_in_words(void **state)
+{
+    struct storedir_kind kind = {.engine = "bitcask", .format = 2};
+    struct storedir      dir;
+    struct db            db;
+
+    (void)state;
+    assert_int_equal(storedir_open(&dir, at("db"), &kind), KV_OK);
+    storedir_close(&dir);
+    assert_int_equal(try_open(at("db"), SMALL, &db), KV_MISMATCH);
+    assert_non_null(strstr(fail_text(), "in format 2"));
+}
+
 static int descriptors(void)
 {
     DIR *list = opendir("/proc/self/fd");
@@ -899,6 +914,7 @@ int main(void)
         TEST(defect_22_other_settings_read_the_same_store),
         TEST(no_changed_bit_passes_a_records_sum),
         TEST(a_newer_format_is_refused_in_words),
+        TEST(an_older_format_is_refused_in_words),
         TEST(defect_27_reopens_and_reads_leave_no_files_and_descriptors),
         TEST(a_crash_during_creation_leaves_something_that_opens),
         TEST(a_record_larger_than_a_segment_gets_one_of_its_own),

@@ -200,6 +200,16 @@ INDEX_INLINE uint64_t index_candidate(const struct index *index, uint64_t hash)
     return matches ? __atomic_load_n(INDEX_MATCH_SLOT_(bucket, matches), __ATOMIC_ACQUIRE) & INDEX_REF_MAX : 0;
 }
 
+/* The same, and whether there is more to be looked through than the first bucket and that candidate. */
+INDEX_INLINE uint64_t index_only_candidate(const struct index *index, uint64_t hash, bool *more)
+{
+    struct index_bucket *bucket = index_bucket_of_(index, hash);
+    uint32_t             matches = index_tag_matches_(bucket, hash);
+
+    *more = matches != 0 || index_next_bucket_(bucket) != NULL;
+    return matches ? (__atomic_load_n(INDEX_MATCH_SLOT_(bucket, matches), __ATOMIC_ACQUIRE) & INDEX_REF_MAX) : 0;
+}
+
 /* ---- Writing. ---- */
 
 void index_spin_(unsigned round);

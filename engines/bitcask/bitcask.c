@@ -43,6 +43,7 @@
  *             process writes again what the kernel may hold as clean only in tiers interval and commit.
  */
 #include <assert.h>
+#include <inttypes.h>
 #include <stdlib.h>
 
 #include "engines/bitcask/commit.h"
@@ -51,7 +52,7 @@
 #include "engines/bitcask/ops.h"
 #include "engines/bitcask/store.h"
 
-#define FORMAT 2 /* 1: records had xxh3 sums */
+#define FORMAT 3 /* 1: records had xxh3 sums; 2: CRC32C */
 
 static const struct kv_option options[] = {
     [OPTION_SEGMENT_BYTES] = {"segment_bytes", KV_BYTES, "64M", 4096, 17179869184.0,
@@ -229,6 +230,14 @@ static kv_status bitcask_close(struct kv_store *base)
     return status;
 }
 
+static kv_status check_format(const struct bitcask *store)
+{
+    if (store->dir.format == FORMAT)
+        return KV_OK;
+    return kv_fail(KV_MISMATCH, "%s holds a store of bitcask in format %" PRIu32 ", and this program reads format %d only: take a "
+                   "snapshot with the program that wrote it, and load that", store->dir.path, store->dir.format, FORMAT);
+}
+
 static kv_status bitcask_open(const struct kv_config *config, struct kv_store **out)
 {
     struct storedir_kind kind = {.engine = "bitcask", .format = FORMAT};
@@ -244,7 +253,7 @@ static kv_status bitcask_open(const struct kv_config *config, struct kv_store **
     store->segments.next_id = 1;
     store->log.next_seq = 1;
     store->segments.settle_last = &store->segments.settle_first;
-    if ((status = storedir_open(&store->dir, config->dir, &kind)) == KV_OK &&
+    if ((status = storedir_open(&store->dir, config->dir, &kind)) == KV_OK && (status = check_format(store)) == KV_OK &&
         (status = open_parts(store)) == KV_OK) {
         *out = &store->base;
         return KV_OK;

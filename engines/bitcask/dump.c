@@ -108,8 +108,8 @@ static kv_status dump_segment(struct segment *segment, FILE *out)
     segment->kind = header.kind == SEGMENT_MERGED ? SEGMENT_MERGED : SEGMENT_LOG;
     segment->id = header.id;
     switch (segment_header_read(segment, &durable_seq)) {
-    case SEGMENT_NEWER:
-        return kv_fail(KV_MISMATCH, "%s was written by a newer program", segment->file.path);
+    case SEGMENT_FOREIGN:
+        return segment_foreign(segment);
     case SEGMENT_GOOD:
         fprintf(out, "bitcask %s segment %" PRIu64 ", salt %016" PRIx64 ", from seq %" PRIu64 ", durable up to %" PRIu64 "\n",
                 segment->kind == SEGMENT_LOG ? "log" : "merged", segment->id, segment->salt, segment->base_seq, durable_seq);

@@ -3,18 +3,21 @@
  *
  * The sum covers the header behind it, the key, the value, and the place: the segment's salt plus the record's offset.
  * So a record that was copied, shifted, or left behind by an earlier life of the file's blocks does not pass.  The key
- * takes part by its hash, which is known before: the index asked for it.
- *     seed := (xxh3 of the key XOR place) * 0x9e3779b97f4a7c15
- *     sum  := CRC32C(from the high half of seed, shape odd) << 32 | CRC32C(from the low half of seed, seq even)
- * where shape is the 8 bytes from value_size to flags, and even and odd are every other 8 bytes of the value, the last ones
- * as record_sum says; of a value of more than RECORD_CRC_MAX bytes the xxh3 takes part instead, each half in one.
+ * takes part by its hash, which is known before: the index asked for it.  R is a round of AES (SubBytes, ShiftRows, MixColumns):
+ *     seed := xxh3 of the key in the low half, place in the high half
+ *     even := R(seed) XOR the 16 bytes from seq to flags
+ *     odd := R(seed with its halves swapped) XOR 0x9e3779b97f4a7c15 << 64 | 0xbf58476d1ce4e5b9
+ *     for each block of 16 bytes of the value, the first into odd, the second into even, and so on: x := R(x) XOR block
+ *     even := R(even) XOR odd;  even := R(even) XOR seed, twice;  sum := its low half
+ * The last block is the last 16 bytes, also where they overlap the block before; a value of less is one block, zeros behind it.  Of
+ * a value of more than RECORD_SHORT_MAX bytes its 128-bit xxh3 takes part, as one block into odd.
  * Zeros are no record: types start at 1.
  */
 #ifndef ASSAY_ENGINES_BITCASK_RECORD_H
 #define ASSAY_ENGINES_BITCASK_RECORD_H
 
 #include <assert.h>
-#include <nmmintrin.h>
+#include <wmmintrin.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <string.h>
@@ -86,12 +89,15 @@ static inline uint64_t record_key_hash(const struct record *record)
 }
 
 /*
- * What a get has to do once the record has come from memory decides how many gets overlap their misses: the processor
- * holds so many instructions and no more.  For a value of 100 bytes the two chains are 40 of them, xxh3 is 110; long
- * values are faster with xxh3.  Each chain finds every burst of up to 32 bits in its half, and both together all else but one in
- * 2^64.  The last 8 bytes go to the chain that the word they overlap did not go to, so no change can cancel itself.
+ * What a get has to do once the record has come from memory decides how many gets overlap their misses: the processor lets so
+ * many instructions wait and no more.  For a value of 100 bytes this sum is 15 of them, two chains of CRC32C 27, xxh3 110; long
+ * values are faster with xxh3.  Each round is a bijection, so a change within one block always leaves another state, and so does one
+ * of two bytes where the last block overlaps (a round makes five bytes of difference, in and out, or more).  The rounds behind it
+ * spread that over the half that is kept: what passes is a matter of chance, as with any sum of 64 bits.
  */
-#define RECORD_CRC_MAX 256u /* bytes */
+#define RECORD_SHORT_MAX 256u /* bytes */
+#define RECORD_ODD_HIGH  ((long long)UINT64_C(0x9e3779b97f4a7c15))
+#define RECORD_ODD_LOW   ((long long)UINT64_C(0xbf58476d1ce4e5b9))
 
 static inline uint64_t record_word_(const char *at)
 {
@@ -101,67 +107,100 @@ static inline uint64_t record_word_(const char *at)
     return word;
 }
 
-static __attribute__((noinline, unused)) uint64_t record_hash_long_(const char *at, size_t size)
+static inline __m128i record_block_(const char *at)
 {
-    return XXH3_64bits(at, size);
+    return _mm_loadu_si128((const __m128i *)(const void *)at);
 }
 
-/* Both sizes, type and flags. */
-static inline uint64_t record_shape(const struct record *record)
+static __attribute__((noinline, unused)) __m128i record_long_(const char *at, size_t size)
 {
-    return record_word_((const char *)&record->value_size);
+    XXH128_hash_t hash = XXH3_128bits(at, size);
+
+    return _mm_set_epi64x((long long)hash.high64, (long long)hash.low64);
 }
 
-static inline __attribute__((always_inline)) uint64_t record_sum(uint64_t seq, uint64_t shape, uint64_t place,
-                                                                uint64_t key_hash, slice value)
+static __attribute__((noinline, unused)) __m128i record_short_(const char *at, size_t size)
 {
-    uint64_t    seed = (key_hash ^ place) * UINT64_C(0x9e3779b97f4a7c15);
-    uint64_t    even = _mm_crc32_u64((uint32_t)seed, seq), odd = _mm_crc32_u64(seed >> 32, shape);
+    char block[16] = {0};
+
+    if (size)
+        memcpy(block, at, size);
+    return record_block_(block);
+}
+
+static inline __attribute__((always_inline)) uint64_t record_sum(const struct record *head, uint64_t place, uint64_t key_hash,
+                                                                slice value)
+{
+    __m128i     seed = _mm_set_epi64x((long long)place, (long long)key_hash);
+    __m128i     even = _mm_aesenc_si128(seed, record_block_((const char *)&head->seq));
+    /* Its bytes stand elsewhere than in the other, else a change of the place could leave the same difference in both. */
+    __m128i     odd = _mm_aesenc_si128(_mm_shuffle_epi32(seed, _MM_SHUFFLE(1, 0, 3, 2)),
+                                       _mm_set_epi64x(RECORD_ODD_HIGH, RECORD_ODD_LOW));
     const char *at = value.data;
-    size_t      left = value.size;
 
-#define TWO_WORDS_(offset)                                            \
-    do {                                                              \
-        even = _mm_crc32_u64(even, record_word_(at + (offset)));      \
-        odd = _mm_crc32_u64(odd, record_word_(at + (offset) + 8));    \
-    } while (0)
-    if (__builtin_expect(left > RECORD_CRC_MAX, 0)) {
-        uint64_t hash = record_hash_long_(at, left);
-        return _mm_crc32_u64(odd, hash >> 32) << 32 | _mm_crc32_u64(even, hash);
+    /* One jump, and blocks at fixed places behind it: tests on the way would wait for the record's head, and with them the rest. */
+    switch ((value.size + 15) >> 4) {
+#define EVEN_(place_) even = _mm_aesenc_si128(even, record_block_(at + (place_)));
+#define ODD_(place_)  odd = _mm_aesenc_si128(odd, record_block_(at + (place_)));
+#define BLOCKS_1_
+#define BLOCKS_2_ BLOCKS_1_ ODD_(0)
+#define BLOCKS_3_ BLOCKS_2_ EVEN_(16)
+#define BLOCKS_4_ BLOCKS_3_ ODD_(32)
+#define BLOCKS_5_ BLOCKS_4_ EVEN_(48)
+#define BLOCKS_6_ BLOCKS_5_ ODD_(64)
+#define BLOCKS_7_ BLOCKS_6_ EVEN_(80)
+#define BLOCKS_8_ BLOCKS_7_ ODD_(96)
+#define BLOCKS_9_ BLOCKS_8_ EVEN_(112)
+#define BLOCKS_10_ BLOCKS_9_ ODD_(128)
+#define BLOCKS_11_ BLOCKS_10_ EVEN_(144)
+#define BLOCKS_12_ BLOCKS_11_ ODD_(160)
+#define BLOCKS_13_ BLOCKS_12_ EVEN_(176)
+#define BLOCKS_14_ BLOCKS_13_ ODD_(192)
+#define BLOCKS_15_ BLOCKS_14_ EVEN_(208)
+#define BLOCKS_16_ BLOCKS_15_ ODD_(224)
+#define CASE_(blocks, last)                  \
+    case blocks:                             \
+        BLOCKS_##blocks##_                   \
+        last(value.size - 16)                \
+        break;
+    case 0:
+        break;
+    case 1:
+        odd = _mm_aesenc_si128(odd, record_short_(at, value.size));
+        break;
+        CASE_(2, EVEN_)
+        CASE_(3, ODD_)
+        CASE_(4, EVEN_)
+        CASE_(5, ODD_)
+        CASE_(6, EVEN_)
+        CASE_(7, ODD_)
+        CASE_(8, EVEN_)
+        CASE_(9, ODD_)
+        CASE_(10, EVEN_)
+        CASE_(11, ODD_)
+        CASE_(12, EVEN_)
+        CASE_(13, ODD_)
+        CASE_(14, EVEN_)
+        CASE_(15, ODD_)
+        CASE_(16, EVEN_)
+    default:
+        odd = _mm_aesenc_si128(odd, record_long_(at, value.size));
+        break;
+#undef EVEN_
+#undef ODD_
+#undef CASE_
     }
-    for (; left >= 64; left -= 64, at += 64) {
-        TWO_WORDS_(0);
-        TWO_WORDS_(16);
-        TWO_WORDS_(32);
-        TWO_WORDS_(48);
-    }
-    if (left & 32) {
-        TWO_WORDS_(0);
-        TWO_WORDS_(16);
-        at += 32;
-    }
-    if (left & 16) {
-        TWO_WORDS_(0);
-        at += 16;
-    }
-#undef TWO_WORDS_
-    left &= 15;
-    if (left >= 8) {
-        even = _mm_crc32_u64(even, record_word_(at));
-        odd = _mm_crc32_u64(odd, record_word_(at + left - 8));
-    } else if (left && value.size > left) {
-        even = _mm_crc32_u64(even, record_word_(at + left - 8));
-    } else {
-        for (; left; left--)
-            even = _mm_crc32_u8((uint32_t)even, (uint8_t)*at++);
-    }
-    return odd << 32 | even;
+    even = _mm_aesenc_si128(even, odd);
+    even = _mm_aesenc_si128(even, seed);
+    even = _mm_aesenc_si128(even, seed);
+    return (uint64_t)_mm_cvtsi128_si64(even);
 }
 
 /* Whether the record with this value is what was written there; all of its bytes can be read. */
-static inline bool record_passes(const struct record *record, uint64_t place, uint64_t key_hash, slice value)
+static inline __attribute__((always_inline)) bool record_passes(const struct record *record, uint64_t place, uint64_t key_hash,
+                                                               slice value)
 {
-    return record->sum == record_sum(record->seq, record_shape(record), place, key_hash, value);
+    return record->sum == record_sum(record, place, key_hash, value);
 }
 
 /* The same for a record at hand. */
@@ -186,7 +225,7 @@ static inline void record_write(void *at, uint64_t place, uint64_t seq, enum rec
     char         *body = (char *)at + sizeof head;
     size_t        used = sizeof head + key.size + value.size;
 
-    head.sum = record_sum(seq, record_shape(&head), place, key_hash, value);
+    head.sum = record_sum(&head, place, key_hash, value);
     memset((char *)at + ((used - 1) & ~(size_t)7), 0, 8); /* the padding, under the end of the body */
     memcpy(at, &head, sizeof head);
     if (key.size)

@@ -93,9 +93,7 @@ static kv_status read_header(struct recovery *recovery, struct segment *segment,
     *verdict = segment_header_read(segment, &durable_seq);
     if (durable_seq > recovery->durable_seq)
         recovery->durable_seq = durable_seq;
-    if (*verdict == SEGMENT_NEWER)
-        return kv_fail(KV_MISMATCH, "%s was written by a newer program", segment->file.path);
-    return KV_OK;
+    return *verdict == SEGMENT_FOREIGN ? segment_foreign(segment) : KV_OK;
 }
 
 static kv_status load(struct recovery *recovery, uint64_t id, enum segment_kind kind, struct segment **out)

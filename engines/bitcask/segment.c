@@ -162,7 +162,7 @@ enum segment_verdict segment_header_read(struct segment *segment, uint64_t *dura
         header.id != segment->id || header.kind != (uint32_t)segment->kind)
         return SEGMENT_DAMAGED;
     if (header.version != SEGMENT_VERSION)
-        return SEGMENT_NEWER;
+        return SEGMENT_FOREIGN;
     if (header.kind == SEGMENT_MERGED && (header.end < SEGMENT_FIRST || header.end > segment->limit))
         return SEGMENT_DAMAGED;
     segment->salt = header.salt;
@@ -170,6 +170,17 @@ enum segment_verdict segment_header_read(struct segment *segment, uint64_t *dura
     segment->end = header.end;
     *durable_seq = header.durable_seq;
     return SEGMENT_GOOD;
+}
+
+kv_status segment_foreign(const struct segment *segment)
+{
+    struct segment_header header;
+
+    memcpy(&header, segment->map, sizeof header);
+    if (header.version > SEGMENT_VERSION)
+        return kv_fail(KV_MISMATCH, "%s was written by a newer program", segment->file.path);
+    return kv_fail(KV_MISMATCH, "%s is in version %" PRIu32 " of the format, and this program reads %u only", segment->file.path,
+                   header.version, SEGMENT_VERSION);
 }
 
 kv_status segment_damaged(const struct segment *segment, uint64_t offset, const char *what)

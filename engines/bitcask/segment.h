@@ -12,7 +12,7 @@
 #include "engines/bitcask/record.h"
 
 #define SEGMENT_MAGIC   "AssayBit"
-#define SEGMENT_VERSION 2u
+#define SEGMENT_VERSION 3u
 #define SEGMENT_SLOTS   65536u
 #define SEGMENT_NAME_MAX 40
 
@@ -101,9 +101,11 @@ MUST_USE kv_status segment_load(const char *dir, const char *name, uint64_t id, 
 MUST_USE kv_status segment_extend(struct segment *segment, bool zeroed);
 void segment_free(struct segment *segment); /* NULL is fine; the file stays */
 
+/* KV_MISMATCH, of a segment in another version of the format. */
+MUST_USE kv_status segment_foreign(const struct segment *segment);
 void segment_header_fill(const struct segment *segment, uint64_t durable_seq, struct segment_header *out);
 
-enum segment_verdict { SEGMENT_GOOD, SEGMENT_BLANK, SEGMENT_DAMAGED, SEGMENT_NEWER };
+enum segment_verdict { SEGMENT_GOOD, SEGMENT_BLANK, SEGMENT_DAMAGED, SEGMENT_FOREIGN };
 /* Takes salt, base_seq and end from the header that is mapped. */
 enum segment_verdict segment_header_read(struct segment *segment, uint64_t *durable_seq);
 
