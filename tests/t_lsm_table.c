@@ -429,14 +429,14 @@ static void defect_25_a_filter_passes_every_key_and_few_others(void **state)
 }
 
 /* What the kernel counts for this process; other threads there are none. */
-static uint64_t write_calls(void)
+static uint64_t calls_of(const char *kind)
 {
     FILE    *io = fopen("/proc/self/io", "re");
     char     line[128];
     uint64_t calls = 0;
 
     while (io && fgets(line, sizeof line, io))
-        if (sscanf(line, "syscw: %" SCNu64, &calls) == 1)
+        if (strncmp(line, kind, 6) == 0 && sscanf(line + 6, " %" SCNu64, &calls) == 1)
             break;
     if (io)
         fclose(io);
@@ -450,10 +450,10 @@ static uint64_t write_calls_of_a_table(uint32_t buffer_bytes, bool lz4, uint64_t
     struct rows          rows = make_rows(1000, 9, 200);
     struct cache        *cache = cache_open(1 << 20, 2, true);
     struct table        *table;
-    uint64_t             before = write_calls(), calls;
+    uint64_t             before = calls_of("syscw:"), calls;
 
     write_table(1, &rows, &options);
-    calls = write_calls() - before;
+    calls = calls_of("syscw:") - before;
     assert_int_equal(table_open(dir, 1, cache, &table), KV_OK);
     assert_int_equal(table_verify(table, slot), KV_OK);
     check_gets(table, &rows, 3);
@@ -470,7 +470,7 @@ static void without_a_buffer_each_entry_is_a_write_of_its_own(void **state)
     uint64_t blocks;
 
     (void)state;
-    if (!write_calls())
+    if (!calls_of("syscw:"))
         skip(); /* the kernel does not count them */
     assert_true(write_calls_of_a_table(1 << 20, false, &blocks) == 1);
     assert_true(blocks > 50);
@@ -479,12 +479,48 @@ static void without_a_buffer_each_entry_is_a_write_of_its_own(void **state)
     assert_true(write_calls_of_a_table(0, true, &blocks) == blocks + 4);
 }
 
+static void a_scan_reads_ahead_and_a_short_one_does_not(void **state)
+{
+    struct table_options options = {.block_bytes = 1024, .restart_interval = 16, .buffer_bytes = 1 << 20, .base_seq = 100};
+    struct rows          rows = make_rows(30000, 3, 100);
+    struct cache        *cache = cache_open(0, 2, true);
+    struct table        *table;
+    struct table_cursor  cursor;
+    uint64_t             before;
+    size_t               entries;
+
+    (void)state;
+    write_table(1, &rows, &options);
+    assert_int_equal(table_open(dir, 1, cache, &table), KV_OK);
+    assert_true(table->is.blocks > 1000);
+    for (int streams = 0; streams < 2; streams++) {
+        before = calls_of("syscr:");
+        if (!before)
+            skip();
+        table_cursor_open(&cursor, table, slot, streams);
+        entries = 0;
+        for (bool more = table_cursor_seek(&cursor, (slice){0}); more; more = table_cursor_next(&cursor))
+            entries++;
+        table_cursor_close(&cursor);
+        assert_int_equal(entries, rows.count);
+        assert_true(calls_of("syscr:") - before <= table->bytes / (256 << 10) + 10);
+    }
+    table_cursor_open(&cursor, table, slot, false);
+    assert_true(table_cursor_seek(&cursor, (slice){0}));
+    assert_true(cursor.ahead.capacity == 0);
+    table_cursor_close(&cursor);
+    table_release(table);
+    cache_close(cache);
+    free_rows(&rows);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(whatever_goes_in_comes_out_by_key_and_in_order, set_up, tear_down),
         cmocka_unit_test_setup_teardown(no_damaged_byte_passes, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_mapped_block_is_checked_each_time, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_scan_reads_ahead_and_a_short_one_does_not, set_up, tear_down),
         cmocka_unit_test_setup_teardown(what_is_used_often_outlives_scans, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_table_under_anothers_name_is_refused, set_up, tear_down),
         cmocka_unit_test_setup_teardown(without_a_buffer_each_entry_is_a_write_of_its_own, set_up, tear_down),

@@ -438,7 +438,8 @@ void table_cursor_close(struct table_cursor *cursor)
     *cursor = (struct table_cursor){0};
 }
 
-/* Fills `ahead` so that it has the frame. */
+/* Fills `ahead` so that it has the frame.  The kernel is not asked for what comes next: it sees that by itself, and telling it
+ * gained nothing (scans and merges of 1 GB from a cold disk, ten interleaved runs). */
 static kv_status read_ahead(struct table_cursor *cursor, struct table_frame where)
 {
     struct table *table = cursor->table;
