@@ -372,6 +372,71 @@ static void what_is_used_often_outlives_scans(void **state)
     }
 }
 
+/* ---- A block by hand: a writer may leave out less of a key than it could. ---- */
+
+static void add_by_hand(struct block_builder *block, const struct entry *entry, slice last, struct rng *rng)
+{
+    size_t   shared = 0, at;
+    uint32_t offset = (uint32_t)block->bytes.size;
+    char     head[4 * VARINT_BYTES_MAX];
+
+    while (shared < last.size && shared < entry->key.size &&
+           ((const char *)last.data)[shared] == ((const char *)entry->key.data)[shared])
+        shared++;
+    if (block->since == 0 || rng_u64(rng) % 8 == 0) {
+        assert_int_equal(buf_append(&block->restarts, &offset, sizeof offset), KV_OK);
+        shared = 0;
+    } else if (rng_u64(rng) % 2) {
+        shared = rng_u64(rng) % (shared + 1);
+    }
+    block->since = 1;
+    at = varint_write(head, shared);
+    at += varint_write(head + at, entry->key.size - shared);
+    at += varint_write(head + at, entry->value.size << 1 | (entry->type == ENTRY_PUT));
+    at += varint_write(head + at, entry->seq);
+    assert_int_equal(buf_append(&block->bytes, head, at), KV_OK);
+    assert_int_equal(buf_append(&block->bytes, (const char *)entry->key.data + shared, entry->key.size - shared), KV_OK);
+    assert_int_equal(buf_append(&block->bytes, entry->value.data, entry->value.size), KV_OK);
+}
+
+static void a_key_is_found_however_little_its_writer_left_out(void **state)
+{
+    static struct block_place place[2000];
+
+    (void)state;
+    for (uint64_t seed = 1; seed <= 12; seed++) {
+        struct block_builder block = {0};
+        struct rows          rows = make_rows(seed * seed * 4, seed, 3), other = make_rows(300, seed + 100, 0);
+        struct block_view    view;
+        struct rng           rng;
+
+        rng_seed(&rng, seed, 1);
+        for (size_t i = 0; i < rows.count; i++)
+            add_by_hand(&block, &rows.row[i], i ? rows.row[i - 1].key : (slice){0}, &rng);
+        assert_int_equal(block_builder_finish(&block), KV_OK);
+        assert_true(block_view_of(buf_slice(&block.bytes), LAYOUT_PACKED, 0, &view));
+        for (int with_places = 0; with_places < 2; with_places++) {
+            view.place = place;
+            view.places = with_places ? block_places(&view, place, 2000) : 0;
+            assert_int_equal(view.places, with_places ? rows.count : 0);
+            for (size_t i = 0; i < rows.count + other.count; i++) {
+                const struct entry *ask = i < rows.count ? &rows.row[i] : &other.row[i - rows.count];
+                uint64_t            bounds[] = {ask->seq, ask->seq - 1, SEQ_MAX};
+                for (size_t j = 0; j < 3; j++) {
+                    const struct entry *want = expected(&rows, ask->key, bounds[j]);
+                    struct entry        got;
+                    assert_int_equal(block_get(&view, ask->key, bounds[j], &got), want ? BLOCK_FOUND : BLOCK_ABSENT);
+                    if (want)
+                        same_entry(&got, want);
+                }
+            }
+        }
+        block_builder_free(&block);
+        free_rows(&rows);
+        free_rows(&other);
+    }
+}
+
 static void a_table_under_anothers_name_is_refused(void **state)
 {
     struct table_options options = {.block_bytes = 128, .restart_interval = 4, .base_seq = 100};
@@ -522,6 +587,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_mapped_block_is_checked_each_time, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_scan_reads_ahead_and_a_short_one_does_not, set_up, tear_down),
         cmocka_unit_test_setup_teardown(what_is_used_often_outlives_scans, set_up, tear_down),
+        cmocka_unit_test(a_key_is_found_however_little_its_writer_left_out),
         cmocka_unit_test_setup_teardown(a_table_under_anothers_name_is_refused, set_up, tear_down),
         cmocka_unit_test_setup_teardown(without_a_buffer_each_entry_is_a_write_of_its_own, set_up, tear_down),
         cmocka_unit_test_setup_teardown(defect_25_a_filter_passes_every_key_and_few_others, set_up, tear_down),

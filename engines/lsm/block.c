@@ -3,6 +3,8 @@
 
 #include <assert.h>
 
+#define PLACES_FEW 96u /* all are gone through; where there are more, a restart is sought first */
+
 /* Building. */
 
 void block_builder_reset(struct block_builder *builder)
@@ -114,6 +116,8 @@ bool block_view_of(slice payload, enum block_layout layout, uint64_t base_seq, s
     out->restart_count = count;
     out->layout = layout;
     out->base_seq = base_seq;
+    out->places = 0;
+    out->place = NULL;
     return true;
 }
 
@@ -219,47 +223,101 @@ FOR_EACH_LAYOUT const char *restart_before(const struct block_view *view, enum b
     return restart_at(view, low);
 }
 
+static void found(const struct block_view *view, slice key, const struct parsed *entry, struct entry *out)
+{
+    *out = (struct entry){.key = key,
+                          .value = slice_of(entry->value, entry->value_bytes),
+                          .seq = view->base_seq + entry->age,
+                          .type = entry->put ? ENTRY_PUT : ENTRY_DELETE};
+}
+
 /*
- * No key is put together on the way.  `match` is how many bytes the entry before (which is below the key) has in common with
- * the key: an entry that shares more with its predecessor is below the key in the same place, one that shares less is above
- * it, and only one that shares as much is compared, from there on.
+ * No key is put together on the way.  `match` is how many bytes the entry before (which is below the key, or a version of it
+ * that is too young) has in common with the key.  An entry that shares more with its predecessor stands to the key as that
+ * does.  Any other begins as the key does as far as it shares, and is compared from there on, whether or not the writer could
+ * have shared more.
  */
+enum order { BELOW, EQUAL, ABOVE };
+
+static inline enum order compare_rest(const struct parsed *entry, slice key, size_t *match)
+{
+    size_t left = key.size - entry->shared, both = smaller(entry->unshared, left),
+           same = common(entry->key, (const char *)key.data + entry->shared, both);
+
+    *match = entry->shared + same;
+    if (same < both)
+        return (unsigned char)entry->key[same] < ((const unsigned char *)key.data)[*match] ? BELOW : ABOVE;
+    return same < left ? BELOW : same < entry->unshared ? ABOVE : EQUAL;
+}
+
 FOR_EACH_LAYOUT enum block_found search(const struct block_view *view, enum block_layout layout, slice key, uint64_t seq,
                                         struct entry *out)
 {
-    const char   *at = restart_before(view, layout, key), *wanted = key.data;
+    const char   *at = restart_before(view, layout, key);
     size_t        match = 0;
     struct parsed entry;
+    enum order    order;
 
-    if (!at)
+    if (!at || !parse(view, layout, at, &entry) || entry.shared)
         return BLOCK_DAMAGED;
     for (; at < view->restarts; at = entry.end) {
         if (!parse(view, layout, at, &entry))
             return BLOCK_DAMAGED;
         if (entry.shared > match)
             continue;
-        if (entry.shared < match) {
-            if (entry.shared > 0 || slice_compare(slice_of(entry.key, entry.unshared), key) > 0)
-                return BLOCK_ABSENT;
-            match = 0; /* a restart, whose key stands in full, may still be below or equal */
+        if ((order = compare_rest(&entry, key, &match)) == ABOVE)
+            return BLOCK_ABSENT;
+        if (order == EQUAL && view->base_seq + entry.age <= seq) {
+            found(view, key, &entry, out);
+            return BLOCK_FOUND;
         }
-        size_t more = smaller(entry.unshared, key.size - match), same = common(entry.key, wanted + match, more);
-        if (same < more) {
-            if ((unsigned char)entry.key[same] > (unsigned char)wanted[match + same])
+    }
+    return BLOCK_ABSENT;
+}
+
+/* The place of the last restart that is not behind the key. */
+static const struct block_place *place_before(const struct block_view *view, slice key)
+{
+    const char *at = restart_before(view, LAYOUT_PACKED, key);
+    uint32_t    low = 0, count = view->places;
+
+    while (at && count > 1) {
+        uint32_t half = count / 2;
+        low = view->data + view->place[low + half].offset <= at ? low + half : low;
+        count -= half;
+    }
+    return at ? &view->place[low] : NULL;
+}
+
+/* The same with places: only an entry that may be the key is looked at, one in most cases. */
+static enum block_found search_places(const struct block_view *view, slice key, uint64_t seq, struct entry *out)
+{
+    const struct block_place *end = view->place + view->places,
+                             *place = view->places <= PLACES_FEW ? view->place : place_before(view, key), *first = place;
+    const unsigned char      *wanted = key.data;
+    size_t                    match = 0;
+    struct parsed             entry;
+    enum order                order;
+
+    if (!place)
+        return BLOCK_DAMAGED;
+    for (; place < end; place++) {
+        if (place != first) {
+            if (place->shared > match)
+                continue;
+            if (place->shared == match && match < key.size && place->next != wanted[match]) {
+                if (place->next < wanted[match])
+                    continue;
                 return BLOCK_ABSENT;
-            match += same;
-            continue;
+            }
         }
-        match += same;
-        if (match < key.size)
-            continue; /* the entry's key is the beginning of ours */
-        if (entry.unshared > same)
-            return BLOCK_ABSENT; /* ours is the beginning of the entry's */
-        if (view->base_seq + entry.age <= seq) {
-            *out = (struct entry){.key = key,
-                                  .value = slice_of(entry.value, entry.value_bytes),
-                                  .seq = view->base_seq + entry.age,
-                                  .type = entry.put ? ENTRY_PUT : ENTRY_DELETE};
+        /* What an entry leaves out is no more than it has in common with the one before; a restart leaves out nothing. */
+        if (!parse(view, LAYOUT_PACKED, view->data + place->offset, &entry) || entry.shared > match)
+            return BLOCK_DAMAGED;
+        if ((order = compare_rest(&entry, key, &match)) == ABOVE)
+            return BLOCK_ABSENT;
+        if (order == EQUAL && view->base_seq + entry.age <= seq) {
+            found(view, key, &entry, out);
             return BLOCK_FOUND;
         }
     }
@@ -268,7 +326,35 @@ FOR_EACH_LAYOUT enum block_found search(const struct block_view *view, enum bloc
 
 enum block_found block_get(const struct block_view *view, slice key, uint64_t seq, struct entry *out)
 {
+    if (view->places)
+        return search_places(view, key, seq, out);
     return view->layout == LAYOUT_PACKED ? search(view, LAYOUT_PACKED, key, seq, out) : search(view, LAYOUT_SPLIT, key, seq, out);
+}
+
+uint32_t block_places(const struct block_view *view, struct block_place *place, uint32_t places_max)
+{
+    char          last[UINT8_MAX];
+    size_t        last_bytes = 0;
+    uint32_t      places = 0;
+    struct parsed entry;
+
+    if (view->layout != LAYOUT_PACKED || view->restarts - view->data > UINT16_MAX)
+        return 0;
+    for (const char *at = view->data; at < view->restarts; at = entry.end, places++) {
+        size_t shared, bytes;
+        if (places == places_max || !parse(view, LAYOUT_PACKED, at, &entry) || entry.shared > last_bytes)
+            return 0;
+        bytes = entry.shared + entry.unshared;
+        if (bytes > sizeof last)
+            return 0;
+        /* More than it leaves out: a restart leaves out nothing. */
+        shared = entry.shared + common(entry.key, last + entry.shared, smaller(entry.unshared, last_bytes - entry.shared));
+        place[places] = (struct block_place){(uint16_t)(at - view->data), (uint8_t)shared,
+                                             shared < bytes ? (unsigned char)entry.key[shared - entry.shared] : 0};
+        memcpy(last + entry.shared, entry.key, entry.unshared);
+        last_bytes = bytes;
+    }
+    return places;
 }
 
 /* The cursor. */

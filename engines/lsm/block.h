@@ -53,12 +53,21 @@ static inline uint64_t block_builder_bytes(const struct block_builder *builder)
 
 /* Reading.  A view of a payload, which stays the caller's. */
 
+/* Where an entry stands, and how its key differs from the one before: so a key is searched without a look at the entries. */
+struct block_place {
+    uint16_t      offset;
+    uint8_t       shared; /* bytes in common with the key before, at a restart too */
+    unsigned char next;   /* the byte behind them; 0: there is none */
+};
+
 struct block_view {
     const char *data;     /* entries */
     const char *restarts; /* and the end of the entries */
     uint32_t    restart_count;
     enum block_layout layout;
     uint64_t    base_seq;
+    uint32_t                  places; /* of all entries; 0: not known */
+    const struct block_place *place;
 };
 
 /* False: the payload is damaged. */
@@ -69,6 +78,10 @@ enum block_found { BLOCK_FOUND, BLOCK_ABSENT, BLOCK_DAMAGED };
 /* The newest version of key with a sequence number of at most seq.  out->key is the caller's key, out->value lies in the
  * payload. */
 enum block_found block_get(const struct block_view *view, slice key, uint64_t seq, struct entry *out);
+
+/* Notes the places of all entries.  0: there are more than places_max, or too large ones, or the block is damaged, which
+ * block_get tells. */
+uint32_t block_places(const struct block_view *view, struct block_place *place, uint32_t places_max);
 
 /* A cursor over the entries of a block. */
 struct block_cursor {

@@ -25,7 +25,7 @@ struct cache {
 
 static uint64_t cost(const struct cached_block *block)
 {
-    return sizeof *block + block->bytes;
+    return sizeof *block + block->places_max * sizeof *block->place + block->bytes;
 }
 
 /* A block's ring is where its table's pointer says, so that it can be found again without being looked at. */
@@ -92,15 +92,16 @@ uint64_t cache_used_bytes(const struct cache *cache)
     return bytes;
 }
 
-struct cached_block *cached_block_new(size_t bytes)
+struct cached_block *cached_block_new(size_t bytes, uint16_t places_max)
 {
-    struct cached_block *block = malloc(sizeof *block + bytes);
+    struct cached_block *block = malloc(sizeof *block + places_max * sizeof *block->place + bytes);
 
     if (!block) {
         fail_set("no memory for a block of %zu bytes", bytes);
         return NULL;
     }
-    *block = (struct cached_block){.references = 1, .bytes = (uint32_t)bytes};
+    *block = (struct cached_block){.references = 1, .bytes = (uint32_t)bytes, .places_max = places_max};
+    block->payload = (char *)(block->place + places_max);
     return block;
 }
 

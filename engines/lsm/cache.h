@@ -13,6 +13,7 @@
 #include "engines/base/epoch.h"
 #include "engines/base/slice.h"
 #include "engines/base/status.h"
+#include "engines/lsm/block.h"
 #include "engines/lsm/files.h"
 
 struct cached_block {
@@ -20,8 +21,10 @@ struct cached_block {
     struct cached_block **home;            /* the table's pointer to it */
     uint32_t              references;      /* atomic; the cache has one */
     uint32_t              bytes;           /* of the payload */
+    uint16_t              places, places_max; /* 0: to be searched without */
     bool                  used;            /* atomic: asked for since the hand came by */
-    char                  payload[];
+    char                 *payload;         /* behind the places */
+    struct block_place    place[];
 };
 
 struct cache;
@@ -37,8 +40,8 @@ bool cache_maps(const struct cache *cache);
 bool cache_reuses(const struct cache *cache);
 uint64_t cache_used_bytes(const struct cache *cache);
 
-/* Unpublished, with one reference.  NULL, with a sentence, without memory. */
-struct cached_block *cached_block_new(size_t bytes);
+/* Unpublished, with one reference, and room for so many places.  NULL, with a sentence, without memory. */
+struct cached_block *cached_block_new(size_t bytes, uint16_t places_max);
 
 /* Inside the epoch.  What home points to, or NULL. */
 static inline struct cached_block *cache_find(struct cached_block **home)

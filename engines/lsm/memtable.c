@@ -11,6 +11,7 @@
 #define NODE_MASK    (LOCKED - 1)
 #define ENTRY_USUAL  128u /* bytes of the arena for each bucket */
 #define RUNS_MAX     64u
+#define AHEAD        8u   /* entries of a run that a cursor asks for before it comes to them */
 
 /* ---- Life. ---- */
 
@@ -401,12 +402,20 @@ static void sift_down(struct memtable_cursor *cursor, uint32_t place)
     }
 }
 
-/* Moves the first run on by one. */
+/* Moves the first run on by one.  Neighbours by key lie anywhere in the arena: some are asked for ahead of their use. */
 static void advance(struct memtable_cursor *cursor)
 {
-    uint32_t run = cursor->heap[0];
+    uint32_t          number = cursor->heap[0];
+    const struct run *run = cursor->order->run[number];
+    uint32_t          at = ++cursor->at[number];
 
-    if (++cursor->at[run] == cursor->order->run[run]->count)
+    if (at + AHEAD < run->count) {
+        const char *node = (const char *)node_at(cursor->memtable, run->item[at + AHEAD].node);
+        __builtin_prefetch(node);
+        __builtin_prefetch(node + 64);
+        __builtin_prefetch(node + 128);
+    }
+    if (at == run->count)
         cursor->heap[0] = cursor->heap[--cursor->runs];
     if (cursor->runs)
         sift_down(cursor, 0);

@@ -161,6 +161,29 @@ static void make_prefixes(struct table *table)
     }
 }
 
+/* Keys that are spread evenly are found with few steps: as many groups of prefixes as there are blocks, or more. */
+static kv_status make_groups(struct table *table)
+{
+    size_t   blocks = table->is.blocks, block = 0;
+    uint64_t span;
+
+    table->first_prefix = table->prefix[blocks > 1]; /* the first block's key may be cut to nothing */
+    span = table->prefix[blocks - 1] - table->first_prefix;
+    while (span >> table->first_shift >= blocks)
+        table->first_shift++;
+    table->first_count = (uint32_t)(span >> table->first_shift) + 1;
+    if (!(table->first = calloc(table->first_count + 1, sizeof *table->first)))
+        return kv_fail(KV_NO_MEMORY, "no memory for the index of %s", table->file.file.path);
+    table->memory_bytes += (table->first_count + 1) * sizeof *table->first;
+    for (uint32_t group = 0; group <= table->first_count; group++) {
+        while (block < blocks && (table->prefix[block] <= table->first_prefix
+                                      ? 0 : (table->prefix[block] - table->first_prefix) >> table->first_shift) < group)
+            block++;
+        table->first[group] = (uint32_t)block;
+    }
+    return KV_OK;
+}
+
 static kv_status read_index(struct table *table, const struct table_footer *footer, const char *index, uint64_t bytes)
 {
     size_t blocks = table->is.blocks;
@@ -176,7 +199,8 @@ static kv_status read_index(struct table *table, const struct table_footer *foot
     table->memory_bytes += blocks * (sizeof *table->prefix + sizeof *table->frame + sizeof *table->key + sizeof *table->block);
     TRY(parse_index(table, footer->index, index, bytes, footer->index.offset));
     make_prefixes(table);
-    return KV_OK;
+    table->places_max = (uint16_t)(table->is.entries / blocks < 2000 ? 3 * table->is.entries / blocks / 2 + 8 : 0);
+    return make_groups(table);
 }
 
 static kv_status read_filter(struct table *table, struct table_frame where)
@@ -216,6 +240,7 @@ static void table_free(struct table *table)
     reopened_close(&table->file);
     free(table->filter);
     free(table->prefix);
+    free(table->first);
     free(table->frame);
     free(table->key);
     free(table->block);
@@ -276,44 +301,70 @@ void table_release(struct table *table)
 
 /* ---- Finding. ---- */
 
+/* The last of `count` blocks from `low` on whose key is not above this one, or the first. */
+static size_t find_by_key(const struct table *table, size_t low, size_t count, slice key)
+{
+    while (count > 1) {
+        size_t half = count / 2;
+        low = slice_compare(table->key[low + half], key) <= 0 ? low + half : low;
+        count -= half;
+    }
+    return low;
+}
+
 size_t table_find_block(const struct table *table, slice key)
 {
     const uint64_t *prefix = table->prefix;
     size_t          low = 0, count = table->is.blocks;
-    uint64_t        wanted;
+    uint64_t        wanted, group;
+    int             order;
 
-    if (key.size > table->shared) {
-        int order = memcmp(key.data, table->smallest.data, table->shared);
-        if (order)
-            return order < 0 ? 0 : count - 1;
-        wanted = key_prefix(slice_of((const char *)key.data + table->shared, key.size - table->shared));
+    if (key.size <= table->shared)
+        return find_by_key(table, 0, count, key);
+    if ((order = memcmp(key.data, table->smallest.data, table->shared)) != 0)
+        return order < 0 ? 0 : count - 1;
+    wanted = key_prefix(slice_of((const char *)key.data + table->shared, key.size - table->shared));
+    group = wanted <= table->first_prefix ? 0 : (wanted - table->first_prefix) >> table->first_shift;
+    if (group >= table->first_count) {
+        low = count - 1;
+    } else {
+        low = table->first[group] ? table->first[group] - 1 : 0;
+        count = table->first[group + 1] - low;
         /* The last block whose prefix is not above: without a branch that could be guessed wrong. */
         while (count > 1) {
             size_t half = count / 2;
             low = prefix[low + half] <= wanted ? low + half : low;
             count -= half;
         }
-    } else {
-        low = count - 1;
     }
     /* Equal prefixes are told apart by the keys. */
-    while (low > 0 && slice_compare(table->key[low], key) > 0)
-        low--;
-    return low;
+    if (prefix[low] != wanted || slice_compare(table->key[low], key) <= 0)
+        return low;
+    return find_by_key(table, 0, low, key);
 }
 
-/* A block of our own from a frame that was checked. */
+static void note_places(const struct table *table, struct cached_block *block)
+{
+    struct block_view view;
+
+    if (block_view_of(slice_of(block->payload, block->bytes), (enum block_layout)table->is.layout, table->is.base_seq, &view))
+        block->places = (uint16_t)block_places(&view, block->place, block->places_max);
+}
+
+/* A block of our own from a frame that was checked.  searched: its places are noted, while it is warm. */
 static kv_status copy_out(const struct table *table, struct table_frame where, const char *frame, const struct frame_tail *tail,
-                          struct cached_block **out)
+                          bool searched, struct cached_block **out)
 {
     kv_status status;
 
-    if (!(*out = cached_block_new(tail->raw_bytes)))
+    if (!(*out = cached_block_new(tail->raw_bytes, searched ? table->places_max : 0)))
         return KV_NO_MEMORY;
     status = unpack(table, where, frame, tail, (*out)->payload);
     if (status != KV_OK) {
         cached_block_release(*out);
         *out = NULL;
+    } else if (searched) {
+        note_places(table, *out);
     }
     return status;
 }
@@ -325,7 +376,7 @@ kv_status table_take_in(struct table *table, struct epoch_slot *slot, size_t num
 
     *out = NULL;
     TRY(check_frame(table, table->frame[number], frame, &tail));
-    TRY(copy_out(table, table->frame[number], frame, &tail, &block));
+    TRY(copy_out(table, table->frame[number], frame, &tail, true, &block));
     *out = cache_add(table->cache, slot, &table->block[number], block);
     return KV_OK;
 }
@@ -362,7 +413,7 @@ static kv_status look_into_map(struct table *table, struct epoch_slot *slot, siz
         *payload = slice_of(table->map + where.offset, tail.raw_bytes);
         return KV_OK;
     }
-    TRY(copy_out(table, where, table->map + where.offset, &tail, block));
+    TRY(copy_out(table, where, table->map + where.offset, &tail, cached, block));
     if (cached)
         *block = cache_add(table->cache, slot, &table->block[number], *block);
     *payload = slice_of((*block)->payload, (*block)->bytes);
@@ -381,11 +432,17 @@ static slice payload_of(const struct cached_block *block)
     return slice_of(block->payload, block->bytes);
 }
 
-static kv_status search(const struct table *table, size_t number, slice payload, slice key, uint64_t seq, struct entry *out)
+/* block: whose payload it is, or NULL. */
+static kv_status search(const struct table *table, size_t number, const struct cached_block *block, slice payload, slice key,
+                        uint64_t seq, struct entry *out)
 {
     struct block_view view;
 
     TRY(view_of(table, number, payload, &view));
+    if (block) {
+        view.places = block->places;
+        view.place = block->place;
+    }
     switch (block_get(&view, key, seq, out)) {
     case BLOCK_FOUND:
         return KV_OK;
@@ -399,7 +456,7 @@ static kv_status search(const struct table *table, size_t number, slice payload,
 kv_status table_search(const struct table *table, size_t number, const struct cached_block *block, slice key, uint64_t seq,
                        struct entry *out)
 {
-    return search(table, number, payload_of(block), key, seq, out);
+    return search(table, number, block, payload_of(block), key, seq, out);
 }
 
 kv_status table_get_in(struct table *table, struct epoch_slot *slot, size_t number, slice key, uint64_t seq, struct entry *out)
@@ -409,11 +466,11 @@ kv_status table_get_in(struct table *table, struct epoch_slot *slot, size_t numb
 
     if (!block && table->map) {
         TRY(look_into_map(table, slot, number, true, &block, &payload));
-        return search(table, number, payload, key, seq, out);
+        return search(table, number, block, payload, key, seq, out);
     }
     if (!block)
         TRY(load(table, slot, number, &block));
-    return search(table, number, payload_of(block), key, seq, out);
+    return search(table, number, block, payload_of(block), key, seq, out);
 }
 
 kv_status table_get(struct table *table, struct epoch_slot *slot, slice key, uint64_t seq, struct entry *out)
@@ -473,7 +530,7 @@ static kv_status take_ahead(struct table_cursor *cursor, size_t number, struct c
     TRY(read_ahead(cursor, where));
     bytes = cursor->ahead.data + (where.offset - cursor->ahead_at);
     TRY(check_frame(cursor->table, where, bytes, &tail));
-    return copy_out(cursor->table, where, bytes, &tail, out);
+    return copy_out(cursor->table, where, bytes, &tail, false, out);
 }
 
 /* The mapping says that it is read at random: who goes on and on says what comes next. */

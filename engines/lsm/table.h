@@ -123,6 +123,10 @@ struct table {
     slice                  *key;
     struct cached_block   **block;
     size_t                  shared;
+    uint32_t               *first;       /* by (prefix - first_prefix) >> first_shift: blocks that are below all such keys */
+    uint64_t                first_prefix;
+    uint32_t                first_shift, first_count;
+    uint16_t                places_max;  /* entries of a block, usually */
     char                   *memory;     /* what the keys point into */
     char                   *properties; /* what smallest and largest point into */
     uint64_t                memory_bytes;
