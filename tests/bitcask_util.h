@@ -87,7 +87,7 @@ static char *at(const char *name)
 static kv_status try_open(const char *dir, const char *options, struct db *db)
 {
     struct kv_config config;
-    char             text[512], *rest = text;
+    char             text[1024], *rest = text;
 
     kv_config_init(&ENGINE, &config);
     config.dir = dir;

@@ -2,7 +2,7 @@
  * t_lsm_model.c -- long random histories of the tree with tiny memtables and levels, against a sorted array in memory.
  *
  * What is in a history: puts, deletes, stretches of deletes, batches, modify, get, get_many, scans from a key on, scans that are held
- * while another session writes and compacts, snapshots that are restored, sync, compact, and opening again with other options.
+ * while another session writes and compacts, snapshots that are restored, checkpoints, sync, compact, and opening again with other options.
  * ASSAY_SEED sets the seed, ASSAY_OPS the number of operations of a history; ASSAY_LONG=1: a million, by several sessions too.
  */
 #define ENGINE lsm_engine
@@ -223,6 +223,23 @@ static void get_many(struct db *db, struct model *model)
     must(kv_get_many(db->session, keys, 40, check_one_of_many, &many));
 }
 
+/* A checkpoint is a store of its own, whatever becomes of this one. */
+static void checkpoint(struct db *db, struct model *model)
+{
+    struct model then = *model;
+    struct db    copy;
+
+    remove_tree(at("checkpoint"));
+    must(kv_checkpoint(db->session, at("checkpoint")));
+    for (unsigned i = 0; i < 50; i++)
+        put_or_delete(db, model, (unsigned)rng_below(&model->rng, KEYS), i % 2);
+    copy = open_db(at("checkpoint"), "memtable_bytes=4096");
+    check_all(&copy, &then);
+    must(kv_compact(copy.session));
+    check_all(&copy, &then);
+    close_db(&copy);
+}
+
 /* Snapshot, restore elsewhere, compare. */
 static void snapshot(struct db *db, struct model *model)
 {
@@ -337,8 +354,9 @@ static struct db open_tiny(struct model *model, const struct history *history)
 {
     static const char *const tiers[] = {"process", "commit", "interval:3ms", "ordered", "none"};
     static const unsigned    runs[] = {1, 2, 3, 4}, bits[] = {0, 1, 10, 20};
-    static const char *const rungs[] = {"write_buffer_bytes=0 ", "reuse_buffers=false ", "entry_layout=split ", "filter_hashes=one-a-probe "};
-    char                     options[512] = "";
+    static const char *const rungs[] = {"write_buffer_bytes=0 ", "reuse_buffers=false ", "entry_layout=split ", "filter_hashes=one-a-probe ",
+                                           "cache=mmap ", "reads=plain ", "reads=advised ", "merge_threads=1 ", "merge_threads=4 "};
+    char                     options[700] = "";
 
     /* Each opening chooses anew, so files of every kind lie side by side. */
     for (size_t i = 0; i < sizeof rungs / sizeof *rungs; i++)
@@ -393,7 +411,9 @@ static void a_random_history_follows_the_model(void **state)
             must(kv_sync(db.session));
         else if (dice < 5987)
             snapshot(&db, model);
-        else if (dice < 5989)
+        else if (dice < 5988)
+            checkpoint(&db, model);
+        else if (dice < 5990)
             held_scan(&db, model, key);
         else if (dice < 5994) {
             close_db(&db);
@@ -566,7 +586,7 @@ static void a_snapshot_with_a_slow_reader_is_of_one_moment(void **state)
         pthread_t        thread;
         ssize_t          got;
         int              ends[2], waiting = 0, file = open(at("stream"), O_RDWR | O_CREAT | O_TRUNC, 0644);
-        snprintf(options, sizeof options, "memtable_bytes=16k level_bytes=64k table_bytes=16k small_bytes=8k slowdown_runs=1000 compaction=%s",
+        snprintf(options, sizeof options, "memtable_bytes=16k level_bytes=64k table_bytes=16k small_bytes=8k slowdown_runs=1000 stop_runs=1000 compaction=%s",
                  policies[i]);
         remove_tree(at("db"));
         remove_tree(at("restored"));
