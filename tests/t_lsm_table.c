@@ -177,10 +177,12 @@ static void whatever_goes_in_comes_out_by_key_and_in_order(void **state)
     (void)state;
     for (size_t shape = 0; shape < sizeof shapes / sizeof *shapes; shape++) {
         for (size_t i = 0; i < sizeof counts / sizeof *counts; i++) {
-            /* A cache of nothing, one that throws out all the time, and one that keeps all. */
-            for (uint64_t room = 0, maps = 0; room <= 1 << 24; room = !maps ? room : room ? room << 10 : 1 << 14, maps = !maps) {
+            /* A cache of nothing, one that throws out all the time, one that keeps all, and a mapping. */
+            for (int kind = 0; kind < 4; kind++) {
+                static const uint64_t rooms[] = {0, 1 << 14, 1 << 24, 1 << 14};
+                bool                  maps = kind == 3;
                 struct rows   rows = make_rows(counts[i], shape * 10 + i, shape == 1 ? 300 : 20);
-                struct cache *cache = cache_open(room, 2, shapes[shape].reuse_buffers);
+                struct cache *cache = cache_open(rooms[kind], 2, shapes[shape].reuse_buffers);
                 struct table *table;
                 if (maps)
                     cache_map_tables(cache);
