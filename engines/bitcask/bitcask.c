@@ -245,6 +245,10 @@ static kv_status bitcask_open(const struct kv_config *config, struct kv_store **
     kv_status            status;
     char                 said[FAIL_BYTES_MAX];
 
+    if (!__builtin_cpu_supports("aes")) {
+        free(store);
+        return kv_fail(KV_UNSUPPORTED, "bitcask sums its records by AES instructions, which this processor does not have");
+    }
     if (!store)
         return kv_fail(KV_NO_MEMORY, "no memory for a store");
     init_locks(store);
