@@ -178,7 +178,7 @@ static bool is_due(struct lsm *store, const struct view *view)
     /* It leaves the view's front a moment before its last number is known; who seals it calls again then. */
     if (!oldest || !memtable_sealed(oldest))
         return false;
-    return view->immutables > 1 || __atomic_load_n(&store->background.flush_all, __ATOMIC_RELAXED) ||
+    return view->immutables > 1 || view->immutables >= store->options.memtables || __atomic_load_n(&store->background.flush_all, __ATOMIC_RELAXED) ||
            memtable_used(oldest) >= store->options.memtable_bytes / 8;
 }
 
