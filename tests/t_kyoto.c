@@ -182,6 +182,28 @@ TEST(a_store_that_lost_its_file_is_corrupt_and_not_empty)
     a_lost_file_is_corruption(file_name());
 }
 
+TEST(a_lost_mark_costs_no_record)
+{
+    BODY;
+    char      path[400];
+    struct db db = open_db(KV_TIER_PROCESS, "");
+    int       mark;
+
+    snprintf(path, sizeof path, "%s/MADE", dir);
+    for (uint64_t i = 0; i < 10; i++)
+        must(put_numbered(db.session, i, 100));
+    close_db(&db);
+    assert_int_equal(unlink(path), 0);
+    fail_set("%s", "");
+    assert_int_equal(try_open(&db, KV_TIER_PROCESS, ""), KV_CORRUPT);
+    assert_non_null(strstr(fail_text(), path));
+    assert_true((mark = open(path, O_WRONLY | O_CREAT, 0666)) >= 0);
+    close(mark);
+    db = open_db(KV_TIER_PROCESS, "");
+    expect_numbered(db.session, 10);
+    close_db(&db);
+}
+
 TEST(a_store_whose_making_was_interrupted_is_made_again)
 {
     BODY;
@@ -229,6 +251,7 @@ TEST(a_store_without_the_mark_in_the_first_format_keeps_its_records)
 static const struct CMUnitTest of_both[] = {
     ROW(a_killed_store_tells_how_many_keys_it_has_or_nothing),
     ROW(a_store_that_lost_its_file_is_corrupt_and_not_empty),
+    ROW(a_lost_mark_costs_no_record),
     ROW(a_store_whose_making_was_interrupted_is_made_again),
     ROW(between_writes_the_log_is_not_longer_than_a_page),
     ROW(a_record_of_the_log_that_a_kill_tore_is_left_out),

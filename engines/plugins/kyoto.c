@@ -269,6 +269,26 @@ static kv_status name_db(const struct kyoto_store *store, const struct kv_config
     return size < out_bytes ? KV_OK : kv_fail(KV_INVALID, "%s: too long a path", store->dir.path);
 }
 
+/* Whether a user's record is in the file: then the store was made, whatever its mark says. */
+static bool holds_records(const char *path)
+{
+    KCDB *db = kcdbnew();
+    bool  found = false;
+
+    if (kcdbopen(db, path, KCOREADER | KCOTRYLOCK | KCONOREPAIR)) {
+        KCCUR *cursor = kcdbcursor(db);
+#ifdef KYOTO_TREE
+        found = kccurjumpkey(cursor, "", 1); /* a zero byte: behind the record with the empty key */
+#else
+        found = kccurjump(cursor);
+#endif
+        kccurdel(cursor);
+        (void)!kcdbclose(db);
+    }
+    kcdbdel(db);
+    return found;
+}
+
 static kv_status open_db(struct kyoto_store *store, const struct kv_config *config)
 {
     static const struct storedir_kind kind = {.engine = PEER, .format = FORMAT};
@@ -291,6 +311,9 @@ static kv_status open_db(struct kyoto_store *store, const struct kv_config *conf
     if (made) {
         TRY(storedir_refuse_lost(&store->dir, FILE_NAME, false)); /* the library would make an empty one in its place */
     } else {
+        if (store->dir.format >= FORMAT_WITH_MARK && holds_records(path))
+            return kv_fail(KV_CORRUPT, "%s/MADE is lost, and " FILE_NAME " holds records: put an empty file of that name there",
+                           config->dir);
         if (store->dir.format >= FORMAT_WITH_MARK)
             TRY(remove_unmade(config->dir));
         TRY(room_admit(&store->room, RESERVE_BYTES));
