@@ -94,6 +94,14 @@ fi
 if "$assay" stats --engine $e --dir "$store" | grep -qE "^live_keys	2$"; then ok stats_are_names_and_values; else
     not_ok stats_are_names_and_values "$("$assay" stats --engine $e --dir "$store")"; fi
 
+works a_store_to_lose '' put --engine $e --dir "$work/lost" key value
+rm "$work/lost/skeleton.log"
+refused a_lost_log_is_no_empty_store 1 'skeleton.log is lost' scan --engine $e --dir "$work/lost"
+: >"$work/lost/skeleton.log"
+refused an_emptied_log_is_no_empty_store 1 'skeleton.log is empty' scan --engine $e --dir "$work/lost"
+printf 'assay' >"$work/lost/skeleton.log"
+refused a_log_without_its_head_is_damage 1 'damage at offset 0' scan --engine $e --dir "$work/lost"
+
 for command in get scan stats; do
     key=$([ $command = get ] && echo key)
     # shellcheck disable=SC2086

@@ -7,7 +7,7 @@
  *                 build/assay crash --engine ./mine.so --mode kill --durability commit --seconds 20
  *             A .c in engines/plugins is built and tested by `make test` with no further word.
  *
- * Files       STORE, LOCK: see base/storedir.h.    skeleton.log := magic:8 version:u32 zero:u32 group*    little-endian
+ * Files       STORE, LOCK, MADE: see base/storedir.h.    skeleton.log := magic:8 version:u32 zero:u32 group*    little-endian
  *             group := check:u64 offset:u64 synced:u64 bytes:u32 count:u32 write*     check is XXH3 of all that follows
  *             write := key_bytes:u32 value_bytes:u32 (DELETED: none) key value
  * Write       One group for each put, del or batch, by one write(2); then the table changes.  One lock for everything.
@@ -282,9 +282,11 @@ static kv_status open_log(struct skeleton_store *store)
     char     *log;
     kv_status status;
 
+    if (storedir_is_made(&store->dir)) /* a log that was lost is an error, and not an empty store */
+        TRY(storedir_refuse_lost(&store->dir, LOG_NAME, false));
     TRY(file_open(&store->log, store->dir.path, LOG_NAME, O_RDWR | O_CREAT));
     TRY(file_size(&store->log, &log_bytes));
-    if (log_bytes <= sizeof log_header) {
+    if (!storedir_is_made(&store->dir) && log_bytes <= sizeof log_header) {
         TRY(create_log(store));
         log_bytes = sizeof log_header;
     }
@@ -292,12 +294,12 @@ static kv_status open_log(struct skeleton_store *store)
     if (!log)
         return kv_fail(KV_NO_MEMORY, "no memory to read %s", store->log.path);
     status = file_read_at(&store->log, log, log_bytes, 0, &got);
-    if (status == KV_OK && (got != log_bytes || memcmp(log, &log_header, sizeof log_header) != 0))
+    if (status == KV_OK && (got != log_bytes || got < sizeof log_header || memcmp(log, &log_header, sizeof log_header) != 0))
         status = kv_fail(KV_CORRUPT, "%s: damage at offset 0", store->log.path);
     if (status == KV_OK)
         status = replay(store, log, log_bytes);
     free(log);
-    return status;
+    return status == KV_OK && !storedir_is_made(&store->dir) ? storedir_set_made(&store->dir) : status;
 }
 
 /* Required.  Frees the store also when it reports a failure, and when open calls it for a store half made. */
