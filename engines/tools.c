@@ -394,7 +394,7 @@ int command_checkpoint(int argc, char **argv)
     if (place.engine_name && kv_engine_find(place.engine_name, &engine) == KV_OK && !(engine->can & KV_CHECKPOINT))
         return args_wrong(&command, "engine %s does not offer checkpoints; \"assay engines\" tells which do", engine->name);
     if (is_there(to))
-        return args_wrong(&command, "--to: %s is there already, and not empty", to);
+        return args_wrong(&command, "--to: %s is there already: write a name that is not taken, or an empty directory", to);
     if ((code = open_place(&place, false)) < 0)
         code = close_place(&place, kv_checkpoint(place.session, to));
     return code;

@@ -1733,6 +1733,8 @@ static kv_status find_binary(const char *name, char out[PATH_BYTES])
 {
     const char *path = getenv("PATH");
 
+    if (!*name)
+        return kv_fail(KV_UNSUPPORTED, "redis.binary is empty: write the name or the path of a redis-server");
     if (strchr(name, '/')) {
         snprintf(out, PATH_BYTES, "%s", name);
         if (access(out, X_OK) == 0)
