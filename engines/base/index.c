@@ -2,11 +2,11 @@
 
 #include <sched.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <time.h>
 
+#include "engines/base/pages.h"
+
 #define BUCKETS_LOG2_MIN 1
-#define HUGE_BYTES       ((size_t)2 << 20)
 #define GROW_WINDOW      64 /* refs whose records are asked for ahead, so that their misses overlap */
 
 struct shard {
@@ -26,7 +26,7 @@ struct level {
 
 #define LEVELS 15 /* tables of 2 MiB, 2^15 buckets, and more have a mapping of their own */
 
-_Static_assert(sizeof(struct index_bucket) << LEVELS == HUGE_BYTES, "such a table fills a huge page");
+_Static_assert(sizeof(struct index_bucket) << LEVELS == PAGES_HUGE, "such a table fills a huge page");
 
 struct index_inner {
     struct shard    shard[INDEX_SHARDS];
@@ -75,25 +75,6 @@ static void add_memory(struct index *index, int64_t bytes)
     __atomic_add_fetch(&index->inner->memory_bytes, (uint64_t)bytes, __ATOMIC_RELAXED);
 }
 
-/* Zeroed memory, on huge pages if it is large enough for one: they halve the price of a miss.  NULL: none. */
-static void *map_pages(size_t bytes)
-{
-    size_t slack = bytes >= HUGE_BYTES ? HUGE_BYTES : 0;
-    char  *mapped = mmap(NULL, bytes + slack, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    size_t before;
-
-    if (mapped == MAP_FAILED)
-        return NULL;
-    if (!slack)
-        return mapped;
-    before = -(uintptr_t)mapped & (HUGE_BYTES - 1);
-    if (before)
-        munmap(mapped, before);
-    munmap(mapped + before + bytes, HUGE_BYTES - before);
-    madvise(mapped + before, bytes, MADV_HUGEPAGE);
-    return mapped + before;
-}
-
 /* Returns 0 when there is no memory. */
 static uint64_t make_table(struct index *index, size_t shard, unsigned buckets_log2)
 {
@@ -104,12 +85,12 @@ static uint64_t make_table(struct index *index, size_t shard, unsigned buckets_l
         struct level *level = &index->inner->level[buckets_log2];
         pthread_mutex_lock(&index->inner->lock);
         if (!level->memory)
-            level->memory = map_pages(bytes * INDEX_SHARDS);
+            level->memory = pages_map(bytes * INDEX_SHARDS);
         memory = level->memory ? level->memory + bytes * shard : NULL;
         level->tables += memory != NULL;
         pthread_mutex_unlock(&index->inner->lock);
     } else {
-        memory = map_pages(bytes);
+        memory = pages_map(bytes);
     }
     if (!memory)
         return 0;
@@ -138,12 +119,12 @@ static void free_table(struct index *index, uint64_t table, bool again)
             memset(buckets_of(table), 0, bytes);
         pthread_mutex_lock(&index->inner->lock);
         if (--level->tables == 0) {
-            munmap(level->memory, bytes * INDEX_SHARDS);
+            pages_unmap(level->memory, bytes * INDEX_SHARDS);
             level->memory = NULL;
         }
         pthread_mutex_unlock(&index->inner->lock);
     } else {
-        munmap(buckets_of(table), bytes);
+        pages_unmap(buckets_of(table), bytes);
     }
     add_memory(index, -(int64_t)bytes);
 }

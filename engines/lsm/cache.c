@@ -7,6 +7,7 @@
 #include <stdlib.h>
 
 #include "common/fail.h"
+#include "engines/lsm/slab.h"
 
 #define RINGS 16u
 
@@ -21,11 +22,14 @@ struct cache {
     bool         reuses, maps;
     struct ring  ring[RINGS];
     struct files files;
+    struct slabs *slabs; /* of which blocks are; NULL: they are malloc's */
 };
+
+#define SLABS_FROM (UINT64_C(16) << 20) /* a smaller budget has no use for huge pages */
 
 static uint64_t cost(const struct cached_block *block)
 {
-    return sizeof *block + block->places_max * sizeof *block->place + block->bytes;
+    return block->memory_bytes;
 }
 
 /* A block's ring is where its table's pointer says, so that it can be found again without being looked at. */
@@ -44,6 +48,11 @@ struct cache *cache_open(uint64_t bytes, size_t files_max, bool reuses)
     }
     memset(cache, 0, sizeof *cache);
     cache->ring_bytes = bytes / RINGS;
+    if (bytes >= SLABS_FROM && !(cache->slabs = slabs_open())) {
+        fail_set("no memory for a block cache");
+        free(cache);
+        return NULL;
+    }
     cache->reuses = reuses;
     for (size_t i = 0; i < RINGS; i++)
         pthread_mutex_init(&cache->ring[i].lock, NULL);
@@ -60,6 +69,7 @@ void cache_close(struct cache *cache)
         pthread_mutex_destroy(&cache->ring[i].lock);
     }
     files_destroy(&cache->files);
+    slabs_close(cache->slabs);
     free(cache);
 }
 
@@ -92,22 +102,31 @@ uint64_t cache_used_bytes(const struct cache *cache)
     return bytes;
 }
 
-struct cached_block *cached_block_new(size_t bytes, uint16_t places_max)
+struct cached_block *cached_block_new(struct cache *cache, size_t bytes, uint32_t places)
 {
-    struct cached_block *block = malloc(sizeof *block + places_max * sizeof *block->place + bytes);
+    struct slabs        *slabs = cache ? cache->slabs : NULL;
+    size_t               memory_bytes = sizeof(struct cached_block) + bytes + places * sizeof(struct block_place);
+    struct cached_block *block = slabs ? slabs_take(slabs, &memory_bytes) : malloc(memory_bytes);
 
     if (!block) {
         fail_set("no memory for a block of %zu bytes", bytes);
         return NULL;
     }
-    *block = (struct cached_block){.references = 1, .bytes = (uint32_t)bytes, .places_max = places_max};
-    block->payload = (char *)(block->place + places_max);
+    if (places) /* what there is beyond what was asked for may be of use */
+        places = (uint32_t)((memory_bytes - sizeof *block - bytes) / sizeof *block->place);
+    *block = (struct cached_block){.slabs = slabs, .memory_bytes = (uint32_t)memory_bytes, .references = 1, .bytes = (uint32_t)bytes,
+                                   .places_max = (uint16_t)(places < UINT16_MAX ? places : UINT16_MAX)};
+    block->payload = (char *)(block->place + block->places_max);
     return block;
 }
 
 void cached_block_release(struct cached_block *block)
 {
-    if (block && __atomic_sub_fetch(&block->references, 1, __ATOMIC_ACQ_REL) == 0)
+    if (!block || __atomic_sub_fetch(&block->references, 1, __ATOMIC_ACQ_REL) > 0)
+        return;
+    if (block->slabs)
+        slabs_give(block->slabs, block, block->memory_bytes);
+    else
         free(block);
 }
 

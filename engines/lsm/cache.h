@@ -16,13 +16,17 @@
 #include "engines/lsm/block.h"
 #include "engines/lsm/files.h"
 
+struct slabs;
+
 struct cached_block {
     struct cached_block  *next, *previous; /* in its ring */
     struct cached_block **home;            /* the table's pointer to it */
     uint32_t              references;      /* atomic; the cache has one */
     uint32_t              bytes;           /* of the payload */
+    uint32_t              memory_bytes;    /* of all of it */
     uint16_t              places, places_max; /* 0: to be searched without */
     bool                  used;            /* atomic: asked for since the hand came by */
+    struct slabs         *slabs;           /* whose memory it is; NULL: malloc's */
     char                 *payload;         /* behind the places */
     struct block_place    place[];
 };
@@ -40,8 +44,9 @@ bool cache_maps(const struct cache *cache);
 bool cache_reuses(const struct cache *cache);
 uint64_t cache_used_bytes(const struct cache *cache);
 
-/* Unpublished, with one reference, and room for so many places.  NULL, with a sentence, without memory. */
-struct cached_block *cached_block_new(size_t bytes, uint16_t places_max);
+/* Unpublished, with one reference, and room for so many places or some more.  cache: that it will be added to; NULL: to none.
+ * NULL, with a sentence, without memory. */
+struct cached_block *cached_block_new(struct cache *cache, size_t bytes, uint32_t places);
 
 /* Inside the epoch.  What home points to, or NULL. */
 static inline struct cached_block *cache_find(struct cached_block **home)

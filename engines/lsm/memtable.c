@@ -3,9 +3,9 @@
 
 #include <assert.h>
 #include <stdlib.h>
-#include <sys/mman.h>
 
 #include "engines/base/buf.h"
+#include "engines/base/pages.h"
 
 #define LOCKED       (UINT64_C(1) << 31)
 #define NODE_MASK    (LOCKED - 1)
@@ -14,16 +14,6 @@
 #define AHEAD        8u   /* entries of a run that a cursor asks for before it comes to them */
 
 /* ---- Life. ---- */
-
-static void *map_memory(uint64_t bytes)
-{
-    void *memory = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-
-    if (memory == MAP_FAILED)
-        return NULL;
-    madvise(memory, bytes, MADV_HUGEPAGE);
-    return memory;
-}
 
 static uint64_t bucket_bytes(const struct memtable *memtable)
 {
@@ -47,8 +37,8 @@ struct memtable *memtable_new(uint64_t arena_bytes, uint64_t log_id)
     memtable->arena_bytes = arena_bytes + MEMTABLE_FIRST;
     memtable->used = memtable->sorted_to = MEMTABLE_FIRST;
     memtable->bucket_mask = buckets - 1;
-    memtable->arena = map_memory(memtable->arena_bytes);
-    memtable->bucket = map_memory(bucket_bytes(memtable));
+    memtable->arena = pages_map(memtable->arena_bytes);
+    memtable->bucket = pages_map(bucket_bytes(memtable));
     pthread_mutex_init(&memtable->order_lock, NULL);
     if (!memtable->arena || !memtable->bucket) {
         memtable_release(memtable);
@@ -65,10 +55,8 @@ void memtable_release(struct memtable *memtable)
     if (!memtable || __atomic_sub_fetch(&memtable->references, 1, __ATOMIC_ACQ_REL) > 0)
         return;
     order_release(memtable->order);
-    if (memtable->arena)
-        munmap(memtable->arena, memtable->arena_bytes);
-    if (memtable->bucket)
-        munmap(memtable->bucket, bucket_bytes(memtable));
+    pages_unmap(memtable->arena, memtable->arena_bytes);
+    pages_unmap(memtable->bucket, bucket_bytes(memtable));
     pthread_mutex_destroy(&memtable->order_lock);
     free(memtable);
 }

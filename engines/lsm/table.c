@@ -199,7 +199,7 @@ static kv_status read_index(struct table *table, const struct table_footer *foot
     table->memory_bytes += blocks * (sizeof *table->prefix + sizeof *table->frame + sizeof *table->key + sizeof *table->block);
     TRY(parse_index(table, footer->index, index, bytes, footer->index.offset));
     make_prefixes(table);
-    table->places_max = (uint16_t)(table->is.entries / blocks < 2000 ? 3 * table->is.entries / blocks / 2 + 8 : 0);
+    table->places_max = (uint16_t)(table->is.entries / blocks < 2000 ? 5 * table->is.entries / blocks / 4 + 4 : 0);
     return make_groups(table);
 }
 
@@ -357,7 +357,7 @@ static kv_status copy_out(const struct table *table, struct table_frame where, c
 {
     kv_status status;
 
-    if (!(*out = cached_block_new(tail->raw_bytes, searched ? table->places_max : 0)))
+    if (!(*out = cached_block_new(searched ? table->cache : NULL, tail->raw_bytes, searched ? table->places_max : 0)))
         return KV_NO_MEMORY;
     status = unpack(table, where, frame, tail, (*out)->payload);
     if (status != KV_OK) {

@@ -4,20 +4,10 @@
 #include <pthread.h>
 #include <stdbool.h>
 #include <stdlib.h>
-#include <sys/mman.h>
 
-#if defined(__SANITIZE_ADDRESS__)
-#define ALL_MALLOC 1
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer)
-#define ALL_MALLOC 1
-#endif
-#endif
-#ifndef ALL_MALLOC
-#define ALL_MALLOC 0
-#endif
+#include "engines/base/pages.h"
 
-#define CHUNK_BYTES  ((size_t)2 << 20)
+#define CHUNK_BYTES  PAGES_HUGE
 #define PIECE_BYTES  ((size_t)256 << 10) /* what a cache takes at a time */
 #define SURPLUS      ((int64_t)1 << 20)  /* free bytes of a class that a cache keeps to itself */
 #define FINE_BYTES   512u                /* up to here a class for each 16 bytes, then four for each doubling */
@@ -85,7 +75,7 @@ void pool_close(struct pool *pool)
     while (pool->chunks) {
         struct chunk *chunk = pool->chunks;
         pool->chunks = chunk->next;
-        munmap(chunk->memory, CHUNK_BYTES);
+        pages_unmap(chunk->memory, CHUNK_BYTES);
         free(chunk);
     }
     pthread_mutex_destroy(&pool->lock);
@@ -132,26 +122,17 @@ void pool_cache_close(struct pool_cache *cache)
     }
 }
 
-/* A chunk is aligned to its size, so that one huge page holds it. */
 static bool add_chunk(struct pool *pool)
 {
     struct chunk *chunk = malloc(sizeof *chunk);
-    char         *mapped;
-    size_t        before;
 
     if (!chunk)
         return false;
-    mapped = mmap(NULL, 2 * CHUNK_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (mapped == MAP_FAILED) {
+    *chunk = (struct chunk){pool->chunks, pages_map(CHUNK_BYTES)};
+    if (!chunk->memory) {
         free(chunk);
         return false;
     }
-    before = -(uintptr_t)mapped & (CHUNK_BYTES - 1);
-    if (before)
-        munmap(mapped, before);
-    munmap(mapped + before + CHUNK_BYTES, CHUNK_BYTES - before);
-    *chunk = (struct chunk){pool->chunks, mapped + before};
-    madvise(chunk->memory, CHUNK_BYTES, MADV_HUGEPAGE);
     pool->chunks = chunk;
     pool->at = chunk->memory;
     pool->end = chunk->memory + CHUNK_BYTES;
@@ -221,7 +202,7 @@ void *pool_take(struct pool_cache *cache, size_t bytes, uint8_t *class)
     struct block *block;
     unsigned      number;
 
-    if (ALL_MALLOC || __builtin_expect(bytes > POOL_BYTES_MAX, 0))
+    if (PAGES_CHECKED || __builtin_expect(bytes > POOL_BYTES_MAX, 0))
         return take_malloc(cache->pool, bytes, class);
     number = class_of(bytes);
     *class = (uint8_t)number;
