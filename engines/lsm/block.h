@@ -72,6 +72,17 @@ struct block_view {
 
 /* False: the payload is damaged. */
 MUST_USE bool block_view_of(slice payload, enum block_layout layout, uint64_t base_seq, struct block_view *out);
+/* The same of one that was viewed before, whose entries take so many bytes: without a look at its end. */
+static inline struct block_view block_view_again(slice payload, uint32_t entries_bytes, enum block_layout layout, uint64_t base_seq)
+{
+    const char *data = payload.data;
+
+    return (struct block_view){.data = data,
+                               .restarts = data + entries_bytes,
+                               .restart_count = (uint32_t)((payload.size - entries_bytes) / sizeof(uint32_t) - 1),
+                               .layout = layout,
+                               .base_seq = base_seq};
+}
 
 enum block_found { BLOCK_FOUND, BLOCK_ABSENT, BLOCK_DAMAGED };
 

@@ -116,7 +116,6 @@ struct cached_block *cached_block_new(struct cache *cache, size_t bytes, uint32_
         places = (uint32_t)((memory_bytes - sizeof *block - bytes) / sizeof *block->place);
     *block = (struct cached_block){.slabs = slabs, .memory_bytes = (uint32_t)memory_bytes, .references = 1, .bytes = (uint32_t)bytes,
                                    .places_max = (uint16_t)(places < UINT16_MAX ? places : UINT16_MAX)};
-    block->payload = (char *)(block->place + block->places_max);
     return block;
 }
 

@@ -18,18 +18,26 @@
 
 struct slabs;
 
+/* What every search reads is in the first cache line, the places are in the next. */
 struct cached_block {
     struct cached_block  *next, *previous; /* in its ring */
     struct cached_block **home;            /* the table's pointer to it */
     uint32_t              references;      /* atomic; the cache has one */
     uint32_t              bytes;           /* of the payload */
     uint32_t              memory_bytes;    /* of all of it */
+    uint32_t              entries_bytes;   /* of the payload's entries; known where there are places */
     uint16_t              places, places_max; /* 0: to be searched without */
     bool                  used;            /* atomic: asked for since the hand came by */
     struct slabs         *slabs;           /* whose memory it is; NULL: malloc's */
-    char                 *payload;         /* behind the places */
-    struct block_place    place[];
+    struct block_place    place[];         /* and behind them the payload */
 };
+
+_Static_assert(sizeof(struct cached_block) <= 64, "the first line");
+
+static inline char *cached_payload(const struct cached_block *block)
+{
+    return (char *)(uintptr_t)(block->place + block->places_max);
+}
 
 struct cache;
 
@@ -48,11 +56,15 @@ uint64_t cache_used_bytes(const struct cache *cache);
  * NULL, with a sentence, without memory. */
 struct cached_block *cached_block_new(struct cache *cache, size_t bytes, uint32_t places);
 
-/* Inside the epoch.  What home points to, or NULL. */
+/* Inside the epoch.  What home points to, or NULL.  The lines that a search of a usual block reads come together. */
 static inline struct cached_block *cache_find(struct cached_block **home)
 {
     struct cached_block *block = __atomic_load_n(home, __ATOMIC_ACQUIRE);
 
+    __builtin_prefetch(block);
+    __builtin_prefetch((const char *)block + 64);
+    __builtin_prefetch((const char *)block + 128);
+    __builtin_prefetch((const char *)block + 192);
     if (block && !__atomic_load_n(&block->used, __ATOMIC_RELAXED))
         __atomic_store_n(&block->used, true, __ATOMIC_RELAXED);
     return block;

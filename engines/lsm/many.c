@@ -105,8 +105,8 @@ static void start_group(struct flight *flight, const slice *keys, size_t count)
     for (size_t r = 0; r < view->version->count; r++) {
         for (size_t i = 0; i < count; i++) {
             const struct table *table = run_find(&view->version->run[r], keys[i]);
-            if (table && table->filter_bytes)
-                __builtin_prefetch(table->filter + filter_line(table->filter_bytes, hash[i]));
+            if (table)
+                table_ask_filter(table, hash[i]);
         }
     }
     for (size_t i = 0; i < count; i++)

@@ -3,7 +3,31 @@
 
 #include "engines/base/snapshot.h"
 
-static kv_status find_in_tables(const struct version *version, struct epoch_slot *slot, slice key, uint64_t hash, uint64_t seq,
+/*
+ * A get waits for memory more than for anything else, so what it may need is asked for ahead: the buckets of the memtables, and the
+ * filters of the tables, before the first of them is looked at.
+ */
+#define RUNS_AHEAD 16u /* of a version, usually all */
+
+struct lookup {
+    slice         key;
+    uint64_t      hash, seq;
+    struct table *covers[RUNS_AHEAD]; /* of the first runs; NULL: none */
+};
+
+static void ask(const struct view *view, struct lookup *lookup)
+{
+    const struct version *version = view->version;
+
+    memtable_prefetch(view->active, lookup->hash);
+    for (uint32_t i = 0; i < view->immutables; i++)
+        memtable_prefetch(view->immutable[i], lookup->hash);
+    for (size_t i = 0; i < version->count && i < RUNS_AHEAD; i++)
+        if ((lookup->covers[i] = run_find(&version->run[i], lookup->key)) != NULL)
+            table_ask_filter(lookup->covers[i], lookup->hash);
+}
+
+static kv_status find_in_tables(const struct version *version, struct epoch_slot *slot, const struct lookup *lookup,
                                 struct entry *out)
 {
     kv_status found = KV_NOT_FOUND;
@@ -11,14 +35,14 @@ static kv_status find_in_tables(const struct version *version, struct epoch_slot
     out->seq = 0;
     for (size_t i = 0; i < version->count; i++) {
         const struct run_of_tables *run = &version->run[i];
-        struct table               *table;
+        struct table               *table = i < RUNS_AHEAD ? lookup->covers[i] : run_find(run, lookup->key);
         struct entry                entry;
         kv_status                   status;
         /* Usually this is true of all later runs: what is found first is the youngest. */
-        if (run->last_seq <= out->seq || !(table = run_find(run, key)) || table->is.last_seq <= out->seq ||
-            !table_may_have(table, key, hash))
+        if (run->last_seq <= out->seq || !table || table->is.last_seq <= out->seq ||
+            !table_may_have(table, lookup->key, lookup->hash))
             continue;
-        status = table_get(table, slot, key, seq, &entry);
+        status = table_get(table, slot, lookup->key, lookup->seq, &entry);
         if (status == KV_OK && entry.seq > out->seq) {
             *out = entry;
             found = KV_OK;
@@ -32,13 +56,19 @@ static kv_status find_in_tables(const struct version *version, struct epoch_slot
 kv_status tree_find(const struct lsm *store, const struct view *view, struct epoch_slot *slot, slice key, uint64_t hash, uint64_t seq,
                struct entry *out)
 {
+    struct lookup lookup;
+
     (void)store;
+    lookup.key = key;
+    lookup.hash = hash;
+    lookup.seq = seq;
+    ask(view, &lookup);
     if (memtable_get(view->active, key, hash, seq, out))
         return KV_OK;
     for (uint32_t i = 0; i < view->immutables; i++)
         if (memtable_get(view->immutable[i], key, hash, seq, out))
             return KV_OK;
-    return find_in_tables(view->version, slot, key, hash, seq, out);
+    return find_in_tables(view->version, slot, &lookup, out);
 }
 
 kv_status lsm_get(struct kv_session *base, slice key, kv_visit *visit, void *arg)

@@ -343,12 +343,19 @@ size_t table_find_block(const struct table *table, slice key)
     return find_by_key(table, 0, low, key);
 }
 
+static slice payload_of(const struct cached_block *block)
+{
+    return slice_of(cached_payload(block), block->bytes);
+}
+
 static void note_places(const struct table *table, struct cached_block *block)
 {
     struct block_view view;
 
-    if (block_view_of(slice_of(block->payload, block->bytes), (enum block_layout)table->is.layout, table->is.base_seq, &view))
+    if (block_view_of(payload_of(block), (enum block_layout)table->is.layout, table->is.base_seq, &view)) {
         block->places = (uint16_t)block_places(&view, block->place, block->places_max);
+        block->entries_bytes = (uint32_t)(view.restarts - view.data);
+    }
 }
 
 /* A block of our own from a frame that was checked.  searched: its places are noted, while it is warm. */
@@ -359,7 +366,7 @@ static kv_status copy_out(const struct table *table, struct table_frame where, c
 
     if (!(*out = cached_block_new(searched ? table->cache : NULL, tail->raw_bytes, searched ? table->places_max : 0)))
         return KV_NO_MEMORY;
-    status = unpack(table, where, frame, tail, (*out)->payload);
+    status = unpack(table, where, frame, tail, cached_payload(*out));
     if (status != KV_OK) {
         cached_block_release(*out);
         *out = NULL;
@@ -416,7 +423,7 @@ static kv_status look_into_map(struct table *table, struct epoch_slot *slot, siz
     TRY(copy_out(table, where, table->map + where.offset, &tail, cached, block));
     if (cached)
         *block = cache_add(table->cache, slot, &table->block[number], *block);
-    *payload = slice_of((*block)->payload, (*block)->bytes);
+    *payload = payload_of(*block);
     return KV_OK;
 }
 
@@ -427,21 +434,18 @@ static kv_status view_of(const struct table *table, size_t number, slice payload
     return KV_OK;
 }
 
-static slice payload_of(const struct cached_block *block)
-{
-    return slice_of(block->payload, block->bytes);
-}
-
 /* block: whose payload it is, or NULL. */
 static kv_status search(const struct table *table, size_t number, const struct cached_block *block, slice payload, slice key,
                         uint64_t seq, struct entry *out)
 {
     struct block_view view;
 
-    TRY(view_of(table, number, payload, &view));
-    if (block) {
+    if (block && block->places) {
+        view = block_view_again(payload, block->entries_bytes, (enum block_layout)table->is.layout, table->is.base_seq);
         view.places = block->places;
         view.place = block->place;
+    } else {
+        TRY(view_of(table, number, payload, &view));
     }
     switch (block_get(&view, key, seq, out)) {
     case BLOCK_FOUND:
