@@ -319,7 +319,7 @@ static size_t missing(const struct table *table, size_t blocks)
     size_t count = 0;
 
     for (size_t i = 0; i < blocks; i++)
-        count += table->block[i] == NULL;
+        count += table->row[i].block == NULL;
     return count;
 }
 

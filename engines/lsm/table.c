@@ -155,7 +155,7 @@ static void make_prefixes(struct table *table)
         table->shared++;
     for (size_t i = 0; i < table->is.blocks; i++) {
         slice key = table->key[i];
-        table->prefix[i] = key.size > table->shared
+        table->row[i].prefix = key.size > table->shared
                                ? key_prefix(slice_of((const char *)key.data + table->shared, key.size - table->shared))
                                : 0;
     }
@@ -167,8 +167,8 @@ static kv_status make_groups(struct table *table)
     size_t   blocks = table->is.blocks, block = 0;
     uint64_t span;
 
-    table->first_prefix = table->prefix[blocks > 1]; /* the first block's key may be cut to nothing */
-    span = table->prefix[blocks - 1] - table->first_prefix;
+    table->first_prefix = table->row[blocks > 1].prefix; /* the first block's key may be cut to nothing */
+    span = table->row[blocks - 1].prefix - table->first_prefix;
     while (span >> table->first_shift >= blocks)
         table->first_shift++;
     table->first_count = (uint32_t)(span >> table->first_shift) + 1;
@@ -176,8 +176,8 @@ static kv_status make_groups(struct table *table)
         return kv_fail(KV_NO_MEMORY, "no memory for the index of %s", table->file.file.path);
     table->memory_bytes += (table->first_count + 1) * sizeof *table->first;
     for (uint32_t group = 0; group <= table->first_count; group++) {
-        while (block < blocks && (table->prefix[block] <= table->first_prefix
-                                      ? 0 : (table->prefix[block] - table->first_prefix) >> table->first_shift) < group)
+        while (block < blocks && (table->row[block].prefix <= table->first_prefix
+                                      ? 0 : (table->row[block].prefix - table->first_prefix) >> table->first_shift) < group)
             block++;
         table->first[group] = (uint32_t)block;
     }
@@ -190,13 +190,12 @@ static kv_status read_index(struct table *table, const struct table_footer *foot
 
     if (blocks > bytes / 16)
         return damaged(table, footer->index.offset, "the index is too short");
-    table->prefix = calloc(blocks, sizeof *table->prefix);
+    table->row = calloc(blocks, sizeof *table->row);
     table->frame = calloc(blocks, sizeof *table->frame);
     table->key = calloc(blocks, sizeof *table->key);
-    table->block = calloc(blocks, sizeof *table->block);
-    if (!table->prefix || !table->frame || !table->key || !table->block)
+    if (!table->row || !table->frame || !table->key)
         return kv_fail(KV_NO_MEMORY, "no memory for the index of %s", table->file.file.path);
-    table->memory_bytes += blocks * (sizeof *table->prefix + sizeof *table->frame + sizeof *table->key + sizeof *table->block);
+    table->memory_bytes += blocks * (sizeof *table->row + sizeof *table->frame + sizeof *table->key);
     TRY(parse_index(table, footer->index, index, bytes, footer->index.offset));
     make_prefixes(table);
     table->places_max = (uint16_t)(table->is.entries / blocks < 2000 ? 5 * table->is.entries / blocks / 4 + 4 : 0);
@@ -233,17 +232,16 @@ static void map(struct table *table)
 
 static void table_free(struct table *table)
 {
-    for (size_t i = 0; table->block && i < table->is.blocks; i++)
-        if (__atomic_load_n(&table->block[i], __ATOMIC_ACQUIRE)) /* the cache may throw one out just now */
-            cache_remove(table->cache, &table->block[i]);
+    for (size_t i = 0; table->row && i < table->is.blocks; i++)
+        if (__atomic_load_n(&table->row[i].block, __ATOMIC_ACQUIRE)) /* the cache may throw one out just now */
+            cache_remove(table->cache, &table->row[i].block);
     file_unmap(table->map, table->bytes);
     reopened_close(&table->file);
     free(table->filter);
-    free(table->prefix);
+    free(table->row);
     free(table->first);
     free(table->frame);
     free(table->key);
-    free(table->block);
     free(table->memory);
     free(table->properties);
     free(table);
@@ -314,10 +312,10 @@ static size_t find_by_key(const struct table *table, size_t low, size_t count, s
 
 size_t table_find_block(const struct table *table, slice key)
 {
-    const uint64_t *prefix = table->prefix;
-    size_t          low = 0, count = table->is.blocks;
-    uint64_t        wanted, group;
-    int             order;
+    const struct table_row *row = table->row;
+    size_t                  low = 0, count = table->is.blocks;
+    uint64_t                wanted, group;
+    int                     order;
 
     if (key.size <= table->shared)
         return find_by_key(table, 0, count, key);
@@ -333,12 +331,12 @@ size_t table_find_block(const struct table *table, slice key)
         /* The last block whose prefix is not above: without a branch that could be guessed wrong. */
         while (count > 1) {
             size_t half = count / 2;
-            low = prefix[low + half] <= wanted ? low + half : low;
+            low = row[low + half].prefix <= wanted ? low + half : low;
             count -= half;
         }
     }
     /* Equal prefixes are told apart by the keys. */
-    if (prefix[low] != wanted || slice_compare(table->key[low], key) <= 0)
+    if (row[low].prefix != wanted || slice_compare(table->key[low], key) <= 0)
         return low;
     return find_by_key(table, 0, low, key);
 }
@@ -384,7 +382,7 @@ kv_status table_take_in(struct table *table, struct epoch_slot *slot, size_t num
     *out = NULL;
     TRY(check_frame(table, table->frame[number], frame, &tail));
     TRY(copy_out(table, table->frame[number], frame, &tail, true, &block));
-    *out = cache_add(table->cache, slot, &table->block[number], block);
+    *out = cache_add(table->cache, slot, &table->row[number].block, block);
     return KV_OK;
 }
 
@@ -422,7 +420,7 @@ static kv_status look_into_map(struct table *table, struct epoch_slot *slot, siz
     }
     TRY(copy_out(table, where, table->map + where.offset, &tail, cached, block));
     if (cached)
-        *block = cache_add(table->cache, slot, &table->block[number], *block);
+        *block = cache_add(table->cache, slot, &table->row[number].block, *block);
     *payload = payload_of(*block);
     return KV_OK;
 }
@@ -465,7 +463,7 @@ kv_status table_search(const struct table *table, size_t number, const struct ca
 
 kv_status table_get_in(struct table *table, struct epoch_slot *slot, size_t number, slice key, uint64_t seq, struct entry *out)
 {
-    struct cached_block *block = cache_find(&table->block[number]);
+    struct cached_block *block = cache_find(&table->row[number].block);
     slice                payload;
 
     if (!block && table->map) {
@@ -560,7 +558,7 @@ static kv_status hold(struct table_cursor *cursor, size_t number)
     kv_status            status = KV_OK;
 
     epoch_enter(cursor->slot);
-    block = cache_find(&table->block[number]);
+    block = cache_find(&table->row[number].block);
     if (block)
         cursor->streak = 0;
     else

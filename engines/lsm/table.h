@@ -104,6 +104,11 @@ void table_writer_abandon(struct table_writer *writer);
 
 /* ---- Reading.  Any number of threads. ---- */
 
+struct table_row { /* of the index: what a get reads */
+    uint64_t             prefix; /* key_prefix of the key behind the first `shared` bytes, which all have */
+    struct cached_block *block;  /* atomic; NULL: not in the cache */
+};
+
 struct table {
     uint64_t                id;
     uint64_t                bytes;      /* of the file */
@@ -118,10 +123,9 @@ struct table {
     unsigned char          *filter;
     uint64_t                filter_bytes;
     /* The index, one of each for each block. */
-    uint64_t               *prefix; /* key_prefix of the key behind the first `shared` bytes, which all have */
+    struct table_row       *row;
     struct table_frame     *frame;
     slice                  *key;
-    struct cached_block   **block;
     size_t                  shared;
     uint32_t               *first;       /* by (prefix - first_prefix) >> first_shift: blocks that are below all such keys */
     uint64_t                first_prefix;
@@ -174,7 +178,7 @@ MUST_USE kv_status table_get_in(struct table *table, struct epoch_slot *slot, si
                                 struct entry *out);
 static inline bool table_holds(const struct table *table, size_t number)
 {
-    return table->map || __atomic_load_n(&table->block[number], __ATOMIC_RELAXED);
+    return table->map || __atomic_load_n(&table->row[number].block, __ATOMIC_RELAXED);
 }
 /* Inside the epoch of slot.  Checks and unpacks the frame of a block that somebody has read, and caches it. */
 MUST_USE kv_status table_take_in(struct table *table, struct epoch_slot *slot, size_t number, const char *frame,
