@@ -19,12 +19,3 @@ kv_status buf_reserve(struct buf *buf, size_t more)
     buf->capacity = capacity;
     return KV_OK;
 }
-
-kv_status buf_append(struct buf *buf, const void *data, size_t size)
-{
-    TRY(buf_reserve(buf, size));
-    if (size)
-        memcpy(buf->data + buf->size, data, size);
-    buf->size += size;
-    return KV_OK;
-}

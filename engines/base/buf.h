@@ -16,7 +16,15 @@ struct buf {
 
 /* Room for at least `more` bytes behind data + size.  KV_NO_MEMORY leaves the buffer as it was. */
 MUST_USE kv_status buf_reserve(struct buf *buf, size_t more);
-MUST_USE kv_status buf_append(struct buf *buf, const void *data, size_t size);
+MUST_USE static inline kv_status buf_append(struct buf *buf, const void *data, size_t size)
+{
+    if (__builtin_expect(size > buf->capacity - buf->size, 0))
+        TRY(buf_reserve(buf, size));
+    if (size)
+        bytes_copy(buf->data + buf->size, data, size);
+    buf->size += size;
+    return KV_OK;
+}
 
 static inline slice buf_slice(const struct buf *buf)
 {

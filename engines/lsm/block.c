@@ -151,30 +151,15 @@ static bool parse_split(const struct block_view *view, const char *at, struct pa
     return out->value_bytes <= (size_t)(end - out->value) && (out->put || !out->value_bytes);
 }
 
-static bool parse_packed(const struct block_view *view, const char *at, struct parsed *out)
+static inline bool parse_packed(const struct block_view *view, const char *at, struct parsed *out)
 {
-
     const char *end = view->restarts;
     uint64_t    shared, unshared, tag;
     size_t      left;
 
-    /* Four numbers below 128 are the usual case. */
-    if (end - at >= 4) {
-        uint32_t four;
-        memcpy(&four, at, sizeof four);
-        if (!(four & UINT32_C(0x80808080))) {
-            shared = four & 0xff;
-            unshared = four >> 8 & 0xff;
-            tag = four >> 16 & 0xff;
-            out->age = four >> 24;
-            at += 4;
-            goto checked;
-        }
-    }
     if (!(at = varint_read(at, end, &shared)) || !(at = varint_read(at, end, &unshared)) || !(at = varint_read(at, end, &tag)) ||
         !(at = varint_read(at, end, &out->age)))
         return false;
-checked:
     left = (size_t)(end - at);
     if (unshared > left || tag >> 1 > left - unshared || (!(tag & 1) && tag))
         return false;
@@ -290,39 +275,64 @@ static const struct block_place *place_before(const struct block_view *view, sli
 }
 
 /* The same with places: only an entry that may be the key is looked at, one in most cases. */
-static enum block_found search_places(const struct block_view *view, slice key, uint64_t seq, struct entry *out)
-{
-    const struct block_place *end = view->place + view->places,
-                             *place = view->places <= PLACES_FEW ? view->place : place_before(view, key), *first = place;
-    const unsigned char      *wanted = key.data;
-    size_t                    match = 0;
-    struct parsed             entry;
-    enum order                order;
 
-    if (!place)
-        return BLOCK_DAMAGED;
-    for (; place < end; place++) {
-        if (place != first) {
-            if (place->shared > match)
+struct sought {
+    const struct block_place *first, *at;
+    size_t        match;   /* bytes that the entry before `at`, which is below the key or a version of it, has in common with it */
+    struct parsed entry;   /* at `at`: when it is EQUAL */
+    bool          damaged;
+};
+
+static struct sought seek_from(const struct block_view *view, slice key)
+{
+    const struct block_place *first = view->places <= PLACES_FEW ? view->place : place_before(view, key);
+
+    return (struct sought){.first = first, .at = first, .damaged = !first};
+}
+
+/* From sought->at to the first entry that is not below the key.  BELOW: there is none, or damage. */
+static inline enum order seek_on(const struct block_view *view, slice key, struct sought *sought)
+{
+    const struct block_place *end = view->place + view->places, *at = sought->at;
+    const unsigned char      *wanted = key.data;
+    size_t                    match = sought->match;
+    enum order                order = BELOW;
+
+    for (; at < end && !sought->damaged; at++) {
+        if (at != sought->first) {
+            if (at->shared > match)
                 continue;
-            if (place->shared == match && match < key.size && place->next != wanted[match]) {
-                if (place->next < wanted[match])
+            if (at->shared == match && match < key.size && at->next != wanted[match]) {
+                if (at->next < wanted[match])
                     continue;
-                return BLOCK_ABSENT;
+                order = ABOVE;
+                break;
             }
         }
-        __builtin_prefetch(view->data + place->offset + 64); /* the value is read next */
+        __builtin_prefetch(view->data + at->offset + 64); /* the value is read next */
         /* What an entry leaves out is no more than it has in common with the one before; a restart leaves out nothing. */
-        if (!parse(view, LAYOUT_PACKED, view->data + place->offset, &entry) || entry.shared > match)
-            return BLOCK_DAMAGED;
-        if ((order = compare_rest(&entry, key, &match)) == ABOVE)
-            return BLOCK_ABSENT;
-        if (order == EQUAL && view->base_seq + entry.age <= seq) {
-            found(view, key, &entry, out);
+        if (!parse(view, LAYOUT_PACKED, view->data + at->offset, &sought->entry) || sought->entry.shared > match)
+            sought->damaged = true;
+        else if ((order = compare_rest(&sought->entry, key, &match)) != BELOW)
+            break;
+    }
+    sought->at = at;
+    sought->match = match;
+    return order;
+}
+
+static enum block_found search_places(const struct block_view *view, slice key, uint64_t seq, struct entry *out)
+{
+    struct sought sought = seek_from(view, key);
+
+    while (seek_on(view, key, &sought) == EQUAL) {
+        if (view->base_seq + sought.entry.age <= seq) {
+            found(view, key, &sought.entry, out);
             return BLOCK_FOUND;
         }
+        sought.at++;
     }
-    return BLOCK_ABSENT;
+    return sought.damaged ? BLOCK_DAMAGED : BLOCK_ABSENT;
 }
 
 enum block_found block_get(const struct block_view *view, slice key, uint64_t seq, struct entry *out)
@@ -368,6 +378,22 @@ void block_cursor_set(struct block_cursor *cursor, const struct block_view *view
     cursor->valid = cursor->damaged = false;
 }
 
+/* On the entry, whose key begins with `shared` bytes of what is in cursor->key. */
+static inline void stand_on(struct block_cursor *cursor, const struct parsed *entry)
+{
+    cursor->key.size = entry->shared;
+    if (buf_append(&cursor->key, entry->key, entry->unshared) != KV_OK) {
+        cursor->damaged = true;
+        return;
+    }
+    cursor->next = entry->end;
+    cursor->entry = (struct entry){.key = buf_slice(&cursor->key),
+                                   .value = slice_of(entry->value, entry->value_bytes),
+                                   .seq = cursor->view.base_seq + entry->age,
+                                   .type = entry->put ? ENTRY_PUT : ENTRY_DELETE};
+    cursor->valid = true;
+}
+
 void block_cursor_next(struct block_cursor *cursor)
 {
     struct parsed entry;
@@ -376,30 +402,40 @@ void block_cursor_next(struct block_cursor *cursor)
     if (cursor->damaged || cursor->next >= cursor->view.restarts)
         return;
     if (!parse(&cursor->view, cursor->view.layout, cursor->next, &entry) || entry.shared > cursor->key.size ||
-        entry.shared + entry.unshared == 0) { /* no key is empty */
+        entry.shared + entry.unshared == 0) /* no key is empty */
         cursor->damaged = true;
-        return;
-    }
-    cursor->key.size = entry.shared;
-    if (buf_append(&cursor->key, entry.key, entry.unshared) != KV_OK) {
+    else
+        stand_on(cursor, &entry);
+}
+
+/* What the entry shares with the one before it shares with the key that is sought. */
+static void seek_places(struct block_cursor *cursor, slice first)
+{
+    struct sought sought = seek_from(&cursor->view, first);
+    struct parsed entry;
+
+    cursor->next = cursor->view.restarts;
+    if (seek_on(&cursor->view, first, &sought) == BELOW)
+        cursor->damaged = sought.damaged;
+    else if (!parse(&cursor->view, LAYOUT_PACKED, cursor->view.data + sought.at->offset, &entry) || entry.shared > sought.match ||
+             buf_append(&cursor->key, first.data, entry.shared) != KV_OK)
         cursor->damaged = true;
-        return;
-    }
-    cursor->next = entry.end;
-    cursor->entry = (struct entry){.key = buf_slice(&cursor->key),
-                                   .value = slice_of(entry.value, entry.value_bytes),
-                                   .seq = cursor->view.base_seq + entry.age,
-                                   .type = entry.put ? ENTRY_PUT : ENTRY_DELETE};
-    cursor->valid = true;
+    else
+        stand_on(cursor, &entry);
 }
 
 void block_cursor_seek(struct block_cursor *cursor, slice first)
 {
-    const char *at = restart_before(&cursor->view, cursor->view.layout, first);
+    const char *at;
 
-    cursor->valid = false;
-    cursor->damaged = !at;
+    cursor->valid = cursor->damaged = false;
     cursor->key.size = 0;
+    if (cursor->view.places) {
+        seek_places(cursor, first);
+        return;
+    }
+    at = restart_before(&cursor->view, cursor->view.layout, first);
+    cursor->damaged = !at;
     cursor->next = at;
     do
         block_cursor_next(cursor);

@@ -124,15 +124,11 @@ static inline size_t varint_write(char *out, uint64_t value)
     return size;
 }
 
-/* NULL: it does not end before `end`, or is longer than 64 bits. */
-static inline const char *varint_read(const char *at, const char *end, uint64_t *out)
+/* One that may be cut off.  NULL: it does not end before `end`, or is longer than 64 bits. */
+static inline const char *varint_read_slowly(const char *at, const char *end, uint64_t *out)
 {
     uint64_t value = 0;
 
-    if (at < end && !(*at & 0x80)) {
-        *out = (unsigned char)*at;
-        return at + 1;
-    }
     for (unsigned shift = 0; shift < 64 && at < end; shift += 7) {
         unsigned char byte = (unsigned char)*at++;
         value |= (uint64_t)(byte & 0x7f) << shift;
@@ -142,6 +138,26 @@ static inline const char *varint_read(const char *at, const char *end, uint64_t 
         }
     }
     return NULL;
+}
+
+/* The same.  Up to four bytes, which is usual, are taken apart together. */
+static inline const char *varint_read(const char *at, const char *end, uint64_t *out)
+{
+    uint32_t word, last;
+
+    if (at < end && !(*at & 0x80)) {
+        *out = (unsigned char)*at;
+        return at + 1;
+    }
+    if (end - at < 4)
+        return varint_read_slowly(at, end, out);
+    memcpy(&word, at, sizeof word);
+    last = ~word & UINT32_C(0x80808080);
+    if (!last)
+        return varint_read_slowly(at, end, out);
+    word &= last ^ (last - 1); /* no bits behind the first byte that has its high bit clear */
+    *out = (word & 0x7f) | (word >> 1 & 0x3f80) | (word >> 2 & 0x1fc000) | (word >> 3 & 0xfe00000);
+    return at + __builtin_ctz(last) / 8 + 1;
 }
 
 #endif

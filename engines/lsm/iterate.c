@@ -191,13 +191,14 @@ bool iterator_next(struct iterator *iterator)
 
 bool iterator_next_key(struct iterator *iterator)
 {
-    const struct entry *entry = iterator_entry(iterator);
+    slice    key = iterator_entry(iterator)->key;
+    uint64_t prefix = iterator->heap[0]->prefix;
 
     iterator->last.size = 0;
-    if ((iterator->status = buf_append(&iterator->last, entry->key.data, entry->key.size)) != KV_OK)
+    if ((iterator->status = buf_append(&iterator->last, key.data, key.size)) != KV_OK)
         return false;
     while (iterator_next(iterator))
-        if (!slice_equal(iterator_entry(iterator)->key, buf_slice(&iterator->last)))
+        if (iterator->heap[0]->prefix != prefix || !slice_equal(iterator_entry(iterator)->key, buf_slice(&iterator->last)))
             return true;
     return false;
 }

@@ -425,10 +425,19 @@ static kv_status look_into_map(struct table *table, struct epoch_slot *slot, siz
     return KV_OK;
 }
 
-static kv_status view_of(const struct table *table, size_t number, slice payload, struct block_view *out)
+/* block: whose payload it is, or NULL. */
+static kv_status view_of(const struct table *table, size_t number, const struct cached_block *block, slice payload,
+                         struct block_view *out)
 {
-    if (!block_view_of(payload, (enum block_layout)table->is.layout, table->is.base_seq, out))
+    enum block_layout layout = (enum block_layout)table->is.layout;
+
+    if (block && block->places) {
+        *out = block_view_again(payload, block->entries_bytes, layout, table->is.base_seq);
+        out->places = block->places;
+        out->place = block->place;
+    } else if (!block_view_of(payload, layout, table->is.base_seq, out)) {
         return damaged(table, table->frame[number].offset, "a block contradicts itself");
+    }
     return KV_OK;
 }
 
@@ -438,13 +447,7 @@ static kv_status search(const struct table *table, size_t number, const struct c
 {
     struct block_view view;
 
-    if (block && block->places) {
-        view = block_view_again(payload, block->entries_bytes, (enum block_layout)table->is.layout, table->is.base_seq);
-        view.places = block->places;
-        view.place = block->place;
-    } else {
-        TRY(view_of(table, number, payload, &view));
-    }
+    TRY(view_of(table, number, block, payload, &view));
     switch (block_get(&view, key, seq, out)) {
     case BLOCK_FOUND:
         return KV_OK;
@@ -548,6 +551,16 @@ static void ask_ahead(struct table_cursor *cursor, struct table_frame where)
     cursor->ahead_at = where.offset;
 }
 
+/* The beginning of the next block, so that it is there when this one is over. */
+static void ask_for_next(const struct table *table, size_t number)
+{
+    const char *next = number + 1 < table->is.blocks ? (const char *)__atomic_load_n(&table->row[number + 1].block, __ATOMIC_RELAXED)
+                                                     : NULL;
+
+    for (size_t at = 0; next && at < 6 * 64; at += 64)
+        __builtin_prefetch(next + at);
+}
+
 static kv_status hold(struct table_cursor *cursor, size_t number)
 {
     struct table        *table = cursor->table;
@@ -559,10 +572,12 @@ static kv_status hold(struct table_cursor *cursor, size_t number)
 
     epoch_enter(cursor->slot);
     block = cache_find(&table->row[number].block);
-    if (block)
+    if (block) {
         cursor->streak = 0;
-    else
+        ask_for_next(table, number);
+    } else {
         ours = cursor->streams || ++cursor->streak > STREAK_MAX;
+    }
     if (!block && mapped) {
         if (ours)
             ask_ahead(cursor, table->frame[number]);
@@ -579,7 +594,7 @@ static kv_status hold(struct table_cursor *cursor, size_t number)
     cached_block_release(cursor->held);
     cursor->held = block;
     cursor->number = number;
-    TRY(view_of(table, number, block ? payload_of(block) : payload, &view));
+    TRY(view_of(table, number, block, block ? payload_of(block) : payload, &view));
     block_cursor_set(&cursor->in, &view);
     return KV_OK;
 }
