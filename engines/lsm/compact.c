@@ -140,16 +140,34 @@ static const struct run_of_tables *run_of_level(const struct version *version, u
     return NULL;
 }
 
-/* The table behind the one that went last, by key: so all of a level's keys take their turn. */
-static struct table *next_of_level(struct lsm *store, const struct run_of_tables *run)
+static uint64_t overlap_bytes(const struct run_of_tables *run, const struct table *table)
 {
-    for (size_t i = 0; i + 1 < run->count; i++)
-        if (run->table[i]->id == store->background.cursor[run->level])
-            return run->table[i + 1];
-    return run->table[0];
+    uint64_t bytes = 0;
+
+    for (size_t i = run_lower_bound(run, table->smallest); i < run->count && slice_compare(run->table[i]->smallest, table->largest) <= 0;
+         i++)
+        bytes += run->table[i]->bytes;
+    return bytes;
 }
 
-static bool pick_leveled(struct lsm *store, const struct version *version, struct job *job)
+/* The table that makes the merge write least by its own size.  (RocksDB's kMinOverlappingRatio.)  Where tables were moved down, keys
+ * are dense below and thin above: a table that is chosen in turn would there be merged into many. */
+static struct table *cheapest_of(const struct run_of_tables *run, const struct run_of_tables *below)
+{
+    struct table *cheapest = run->table[0];
+    double        least = 0;
+
+    for (size_t i = 0; below && i < run->count; i++) {
+        double ratio = (double)overlap_bytes(below, run->table[i]) / (double)run->table[i]->bytes;
+        if (i == 0 || ratio < least) {
+            least = ratio;
+            cheapest = run->table[i];
+        }
+    }
+    return cheapest;
+}
+
+static bool pick_leveled(const struct lsm *store, const struct version *version, struct job *job)
 {
     const struct options *options = &store->options;
     double                worst = (double)runs_of(version, 0) / options->runs;
@@ -179,15 +197,13 @@ static bool pick_leveled(struct lsm *store, const struct version *version, struc
         for (size_t i = 0; i < version->count && version->run[i].level == 0; i++)
             if (!add_run(job, &version->run[i]))
                 return false;
-    } else if (!add_input(job, next_of_level(store, run_of_level(version, level)))) {
+    } else if (!add_input(job, cheapest_of(run_of_level(version, level), run_of_level(version, level + 1)))) {
         return false;
     }
     size_t given = job->inputs;
     if (!add_overlap(job, version, level + 1))
         return false;
     job->moves = given == 1 && job->inputs == 1;
-    if (level > 0)
-        store->background.cursor[level] = job->input[0]->id;
     return true;
 }
 
@@ -256,7 +272,7 @@ static bool pick_size_tiered(const struct lsm *store, const struct version *vers
     return best_count > 0;
 }
 
-static bool pick(struct lsm *store, const struct version *version, struct job *job)
+static bool pick(const struct lsm *store, const struct version *version, struct job *job)
 {
     bool picked = false;
 

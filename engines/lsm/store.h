@@ -166,7 +166,6 @@ struct lsm {
         uint32_t         log_readers; /* checkpoints that copy logs: none is forgotten meanwhile */
         uint64_t         changes;     /* that may be a reason to flush or to compact */
         bool             closing, compactor_stops, manual; /* manual: compact has the tree for itself */
-        uint64_t         cursor[LEVELS_MAX]; /* id of the table that was compacted last, by level */
     } background;
     pthread_t flusher, compactor;
     bool      flusher_runs, compactor_runs;

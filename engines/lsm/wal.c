@@ -83,18 +83,22 @@ kv_status wal_create(const char *dir, uint64_t id, uint64_t capacity, bool mappe
     return status;
 }
 
-/* A header of zeros, durable before the new name is: whoever finds the file under it knows that it was never begun. */
+/*
+ * A header of zeros, or at worst the old one, stands under the new name until the log is begun: both say that it was not.  Where all
+ * that is written is synced anyway, this is too; else a sync would write a whole log to the disk that nobody needs any more.
+ */
 static kv_status recycle(const char *dir, struct wal *wal, uint64_t id)
 {
     static const char blank[WAL_FIRST];
     char              from[WAL_NAME_MAX], to[WAL_NAME_MAX], *path;
 
     TRY(new_salt(wal));
-    if (wal->mapped)
+    if (wal->mapped) {
         memcpy(wal->map, blank, sizeof blank);
-    else
+    } else {
         TRY(file_write_at(&wal->file, blank, sizeof blank, 0));
-    TRY(file_sync_data(&wal->file));
+        TRY(file_sync_data(&wal->file));
+    }
     TRY(file_rename(dir, wal_name(from, wal->id), wal_name(to, id)));
     wal->id = id;
     if (asprintf(&path, "%s/%s", dir, to) < 0)
@@ -149,10 +153,12 @@ static enum wal_state read_header(struct wal *wal, size_t offset)
     if (memcmp(&header, &blank, sizeof header) == 0)
         return WAL_BLANK;
     if (memcmp(header.magic, WAL_MAGIC, sizeof header.magic) != 0 ||
-        header.sum != XXH3_64bits(&header, offsetof(struct wal_header, sum)) || header.id != wal->id)
+        header.sum != XXH3_64bits(&header, offsetof(struct wal_header, sum)) || header.id > wal->id)
         return WAL_DAMAGED;
     if (header.version != WAL_VERSION)
         return WAL_NEWER;
+    if (header.id < wal->id)
+        return WAL_BLANK; /* of the file's life before: it was recycled, and not begun, or that was lost */
     wal->salt = header.salt;
     wal->base_seq = header.base_seq;
     wal->durable_seq = header.durable_seq;

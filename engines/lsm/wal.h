@@ -2,7 +2,8 @@
  * wal.h -- a log file: every write of one memtable, in order, until a table has them.
  *
  *     NNNNNNNN.wal := header group*        padded with zeros, or with what an earlier life of the file left
- *     header       := struct wal_header, the same once more    all zeros while the file waits for its turn
+ *     header       := struct wal_header, the same once more    all zeros while the file waits for its turn, or with the lower
+ *                     number that it had in its life before
  *     group        := struct wal_group write* padding to a multiple of 8      one put, one batch, or one group commit's part
  *     write        := value_bytes:u32 key_bytes:u16 type:u8 zero:u8 key value
  *
