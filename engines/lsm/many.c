@@ -106,7 +106,7 @@ static void start_group(struct flight *flight, const slice *keys, size_t count)
         for (size_t i = 0; i < count; i++) {
             const struct table *table = run_find(&view->version->run[r], keys[i]);
             if (table)
-                table_ask_filter(table, hash[i]);
+                table_ask(table, keys[i], hash[i]);
         }
     }
     for (size_t i = 0; i < count; i++)

@@ -24,7 +24,7 @@ static void ask(const struct view *view, struct lookup *lookup)
         memtable_prefetch(view->immutable[i], lookup->hash);
     for (size_t i = 0; i < version->count && i < RUNS_AHEAD; i++)
         if ((lookup->covers[i] = run_find(&version->run[i], lookup->key)) != NULL)
-            table_ask_filter(lookup->covers[i], lookup->hash);
+            table_ask(lookup->covers[i], lookup->key, lookup->hash);
 }
 
 static kv_status find_in_tables(const struct version *version, struct epoch_slot *slot, const struct lookup *lookup,

@@ -145,6 +145,17 @@ static kv_status parse_index(struct table *table, struct table_frame where, cons
     return at == end && expected == blocks_end ? KV_OK : damaged(table, where.offset, "the index has too many bytes");
 }
 
+/* Behind what all keys of the table begin with. */
+static uint64_t prefix_behind(const struct table *table, slice key)
+{
+    return key_prefix(slice_of((const char *)key.data + table->shared, key.size - table->shared));
+}
+
+static uint64_t group_of(const struct table *table, uint64_t prefix)
+{
+    return prefix <= table->first_prefix ? 0 : (prefix - table->first_prefix) >> table->first_shift;
+}
+
 /* What all keys begin with tells nothing: the 8 bytes behind it do. */
 static void make_prefixes(struct table *table)
 {
@@ -155,9 +166,7 @@ static void make_prefixes(struct table *table)
         table->shared++;
     for (size_t i = 0; i < table->is.blocks; i++) {
         slice key = table->key[i];
-        table->row[i].prefix = key.size > table->shared
-                               ? key_prefix(slice_of((const char *)key.data + table->shared, key.size - table->shared))
-                               : 0;
+        table->row[i].prefix = key.size > table->shared ? prefix_behind(table, key) : 0;
     }
 }
 
@@ -176,8 +185,7 @@ static kv_status make_groups(struct table *table)
         return kv_fail(KV_NO_MEMORY, "no memory for the index of %s", table->file.file.path);
     table->memory_bytes += (table->first_count + 1) * sizeof *table->first;
     for (uint32_t group = 0; group <= table->first_count; group++) {
-        while (block < blocks && (table->row[block].prefix <= table->first_prefix
-                                      ? 0 : (table->row[block].prefix - table->first_prefix) >> table->first_shift) < group)
+        while (block < blocks && group_of(table, table->row[block].prefix) < group)
             block++;
         table->first[group] = (uint32_t)block;
     }
@@ -310,6 +318,16 @@ static size_t find_by_key(const struct table *table, size_t low, size_t count, s
     return low;
 }
 
+void table_ask(const struct table *table, slice key, uint64_t hash)
+{
+    uint64_t group = key.size > table->shared ? group_of(table, prefix_behind(table, key)) : 0;
+
+    if (table->filter_bytes && table->is.filter_hashes == FILTER_ONE_HASH)
+        __builtin_prefetch(table->filter + filter_line(table->filter_bytes, hash));
+    if (group < table->first_count)
+        __builtin_prefetch(&table->row[table->first[group] ? table->first[group] - 1 : 0]);
+}
+
 size_t table_find_block(const struct table *table, slice key)
 {
     const struct table_row *row = table->row;
@@ -321,8 +339,8 @@ size_t table_find_block(const struct table *table, slice key)
         return find_by_key(table, 0, count, key);
     if ((order = memcmp(key.data, table->smallest.data, table->shared)) != 0)
         return order < 0 ? 0 : count - 1;
-    wanted = key_prefix(slice_of((const char *)key.data + table->shared, key.size - table->shared));
-    group = wanted <= table->first_prefix ? 0 : (wanted - table->first_prefix) >> table->first_shift;
+    wanted = prefix_behind(table, key);
+    group = group_of(table, wanted);
     if (group >= table->first_count) {
         low = count - 1;
     } else {

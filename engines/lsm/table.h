@@ -158,12 +158,8 @@ static inline bool table_may_have(const struct table *table, slice key, uint64_t
                : filter_may_have_by_probes(table->filter, table->filter_bytes, table->is.filter_probes, key);
 }
 
-/* Before the same: the line is on its way then. */
-static inline void table_ask_filter(const struct table *table, uint64_t hash)
-{
-    if (table->filter_bytes && table->is.filter_hashes == FILTER_ONE_HASH)
-        __builtin_prefetch(table->filter + filter_line(table->filter_bytes, hash));
-}
+/* Before the same and table_get: what they read of the filter and the index is on its way then. */
+void table_ask(const struct table *table, slice key, uint64_t hash);
 
 static inline bool table_covers(const struct table *table, slice key)
 {
