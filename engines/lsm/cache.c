@@ -102,6 +102,13 @@ uint64_t cache_used_bytes(const struct cache *cache)
     return bytes;
 }
 
+uint64_t cache_memory_bytes(const struct cache *cache)
+{
+    uint64_t used = cache_used_bytes(cache), slabs = cache->slabs ? slabs_bytes(cache->slabs) : 0;
+
+    return used > slabs ? used : slabs;
+}
+
 struct cached_block *cached_block_new(struct cache *cache, size_t bytes, uint32_t places)
 {
     struct slabs        *slabs = cache ? cache->slabs : NULL;

@@ -51,6 +51,7 @@ void cache_map_tables(struct cache *cache);
 bool cache_maps(const struct cache *cache);
 bool cache_reuses(const struct cache *cache);
 uint64_t cache_used_bytes(const struct cache *cache);
+uint64_t cache_memory_bytes(const struct cache *cache); /* that it has taken for them */
 
 /* Unpublished, with one reference, and room for so many places or some more.  cache: that it will be added to; NULL: to none.
  * NULL, with a sentence, without memory. */

@@ -11,7 +11,7 @@
  * Write       Every write has a sequence number.  log.c: a group of the log, then the memtable, where it can be found.  Nothing
  *             is ever changed in place.  A memtable that is full waits, with its log, for the flusher (flush.c).
  * Read        memtable.h, then the tables that cover the key and whose filter may have it, the youngest first; one block is
- *             searched in each.  Blocks are cached (cache.h).  No lock is taken and no shared counter written.
+ *             searched in each.  Blocks are cached (cache.h), in memory of slab.h.  No lock is taken and no shared counter written.
  * Scan        All sources side by side over a moment: a view that stays, and the number up to which everything is there.
  * Delete      A tombstone, dropped by a merge when nothing older can have the key.
  * Compaction  compact.c: leveled, count-tiered or size-tiered; one merge at a time, in two threads.  Writers are held up in small delays when runs
@@ -433,7 +433,7 @@ static void lsm_stats(struct kv_store *base, kv_figure *figure, void *arg)
         return;
 #define COUNTER(name) figure(arg, #name, __atomic_load_n(&store->counters.name, __ATOMIC_RELAXED))
     figure(arg, "disk_bytes", sizes.table_bytes + log_bytes(store));
-    figure(arg, "memory_bytes", sizes.memory_bytes + cache_used_bytes(store->cache));
+    figure(arg, "memory_bytes", sizes.memory_bytes + cache_memory_bytes(store->cache));
     figure(arg, "debt_bytes", sizes.due_bytes + __atomic_load_n(&store->background.compaction_debt, __ATOMIC_RELAXED));
     COUNTER(stalls);
     COUNTER(stall_ns);

@@ -4,7 +4,6 @@
 #include <assert.h>
 #include <pthread.h>
 #include <stdbool.h>
-#include <stdint.h>
 #include <stdlib.h>
 
 #include "engines/base/pages.h"
@@ -40,6 +39,7 @@ struct slabs {
     struct slab    *open[CLASSES]; /* slabs with a free piece */
     struct slab    *empty;         /* of no class */
     struct region  *regions;
+    uint64_t        bytes;         /* atomic: of the regions */
 };
 
 static size_t size_of(size_t bytes, uint32_t *class)
@@ -79,6 +79,11 @@ void slabs_close(struct slabs *slabs)
     free(slabs);
 }
 
+uint64_t slabs_bytes(const struct slabs *slabs)
+{
+    return __atomic_load_n(&slabs->bytes, __ATOMIC_RELAXED);
+}
+
 static void link_in(struct slab **list, struct slab *slab)
 {
     slab->previous = NULL;
@@ -111,6 +116,7 @@ static void add_region(struct slabs *slabs)
         return;
     }
     slabs->regions = region;
+    __atomic_add_fetch(&slabs->bytes, PAGES_HUGE, __ATOMIC_RELAXED);
     for (size_t at = PAGES_HUGE; at; at -= SLAB_BYTES) /* the first one is taken first */
         link_in(&slabs->empty, (struct slab *)(void *)(region->memory + at - SLAB_BYTES));
 }

@@ -11,6 +11,7 @@
 #define ASSAY_ENGINES_LSM_SLAB_H
 
 #include <stddef.h>
+#include <stdint.h>
 
 struct slabs;
 
@@ -20,5 +21,6 @@ void slabs_close(struct slabs *slabs);   /* when all pieces have come back; NULL
 /* At least *bytes; how many there are, and have to be given back, is in *bytes then.  NULL without memory. */
 void *slabs_take(struct slabs *slabs, size_t *bytes);
 void slabs_give(struct slabs *slabs, void *piece, size_t bytes);
+uint64_t slabs_bytes(const struct slabs *slabs); /* taken from the system; without malloc's */
 
 #endif

@@ -1,0 +1,206 @@
+/* t_lsm_parts.c -- parts of the merge tree by themselves: slabs, varints, a recycled log. */
+#include <stdarg.h>
+#include <stddef.h>
+#include <setjmp.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "common/fail.h"
+#include "common/rng.h"
+#include "engines/base/pages.h"
+#include "engines/lsm/block.h"
+#include "engines/lsm/slab.h"
+#include "engines/lsm/wal.h"
+
+/* ---- Slabs. ---- */
+
+#define PIECES 3000
+
+static void pieces_hold_what_was_asked_for_and_do_not_overlap(void **state)
+{
+    static unsigned char *piece[PIECES];
+    static size_t         asked[PIECES], got[PIECES];
+    struct slabs         *slabs = slabs_open();
+    struct rng            rng;
+
+    (void)state;
+    rng_seed(&rng, 7, 0);
+    for (size_t step = 0; step < 20 * PIECES; step++) {
+        size_t i = (size_t)rng_below(&rng, PIECES);
+        if (piece[i]) {
+            for (size_t at = 0; at + 1 < asked[i]; at += 61)
+                assert_int_equal(piece[i][at], (unsigned char)(i + at));
+            assert_int_equal(piece[i][asked[i] - 1], (unsigned char)i);
+            slabs_give(slabs, piece[i], got[i]);
+            piece[i] = NULL;
+            continue;
+        }
+        got[i] = asked[i] = 1 + (size_t)rng_below(&rng, step % 7 ? 6000 : 70000);
+        piece[i] = slabs_take(slabs, &got[i]);
+        assert_non_null(piece[i]);
+        assert_true(got[i] >= asked[i] && got[i] <= asked[i] + asked[i] / 32 + 64);
+        memset(piece[i], 0xff, got[i]);
+        for (size_t at = 0; at + 1 < asked[i]; at += 61)
+            piece[i][at] = (unsigned char)(i + at);
+        piece[i][asked[i] - 1] = (unsigned char)i;
+    }
+    for (size_t i = 0; i < PIECES; i++)
+        if (piece[i])
+            slabs_give(slabs, piece[i], got[i]);
+    slabs_close(slabs);
+    slabs_close(NULL);
+}
+
+static uint64_t fill_and_empty(struct slabs *slabs, size_t bytes, size_t all)
+{
+    static void *piece[1 << 16];
+    size_t       count = 0, got = bytes;
+    uint64_t     most;
+
+    for (size_t took = 0; took < all && count < sizeof piece / sizeof *piece; took += bytes, count++) {
+        got = bytes;
+        assert_non_null(piece[count] = slabs_take(slabs, &got));
+    }
+    most = slabs_bytes(slabs);
+    while (count--)
+        slabs_give(slabs, piece[count], got);
+    return most;
+}
+
+/* Sizes come and go with what a store is asked to keep: memory follows what is in use, not the sum of all peaks. */
+static void an_empty_slab_serves_any_size(void **state)
+{
+    struct slabs *slabs = slabs_open();
+    uint64_t      first;
+
+    (void)state;
+    if (PAGES_CHECKED) { /* all pieces are malloc's */
+        slabs_close(slabs);
+        skip();
+    }
+    assert_int_equal(slabs_bytes(slabs), 0);
+    first = fill_and_empty(slabs, 4200, 32 << 20);
+    assert_true(first >= 32 << 20 && first <= 36 << 20);
+    assert_true(fill_and_empty(slabs, 700, 32 << 20) <= first + (2 << 20));
+    assert_true(fill_and_empty(slabs, 9000, 32 << 20) <= first + (2 << 20));
+    slabs_close(slabs);
+}
+
+/* ---- Varints. ---- */
+
+static void a_varint_is_read_back_and_a_cut_one_is_not(void **state)
+{
+    (void)state;
+    for (unsigned bit = 0; bit < 64; bit++) {
+        for (int more = -1; more <= 1; more++) {
+            uint64_t value = (UINT64_C(1) << bit) + (uint64_t)more, got = 1;
+            char     wide[VARINT_BYTES_MAX + 8];
+            size_t   size;
+            memset(wide, 0xff, sizeof wide);
+            size = varint_write(wide, value);
+            assert_ptr_equal(varint_read(wide, wide + sizeof wide, &got), wide + size);
+            assert_true(got == value);
+            for (size_t end = 0; end <= size; end++) { /* in memory of that size, so that a sanitizer sees a byte too many */
+                char *exact = malloc(end + 1);
+                memcpy(exact, wide, end);
+                got = 1;
+                assert_ptr_equal(varint_read(exact, exact + end, &got), end == size ? exact + end : NULL);
+                assert_true(end < size || got == value);
+                free(exact);
+            }
+        }
+    }
+    for (size_t size = 1; size < 16; size++) { /* longer than 64 bits */
+        char     endless[16];
+        uint64_t got;
+        memset(endless, 0x80, sizeof endless);
+        assert_null(varint_read(endless, endless + size, &got));
+        endless[10] = 1;
+        assert_null(varint_read(endless, endless + sizeof endless, &got));
+    }
+}
+
+/* ---- A recycled log. ---- */
+
+static enum wal_state state_under(const char *dir, uint64_t id)
+{
+    struct wal    *wal;
+    enum wal_state state;
+
+    assert_int_equal(wal_open(dir, id, &wal, &state), KV_OK);
+    wal_free(wal);
+    return state;
+}
+
+static void write_header(const char *dir, uint64_t id, size_t offset, const char *header, size_t size)
+{
+    char path[600], name[WAL_NAME_MAX];
+    int  fd;
+
+    snprintf(path, sizeof path, "%s/%s", dir, wal_name(name, id));
+    fd = open(path, O_WRONLY);
+    assert_true(fd >= 0 && pwrite(fd, header, size, (off_t)offset) == (ssize_t)size);
+    close(fd);
+}
+
+/* Its blank header is not synced, so a cut of power may leave the one of its life before, in one place or both. */
+static void a_header_of_an_earlier_life_is_no_log(void **state)
+{
+    char        dir[256], path[600], name[WAL_NAME_MAX], before[WAL_FIRST], after[WAL_FIRST], trash[WAL_FIRST / 2];
+    const char *base = getenv("TMPDIR");
+    struct wal *wal, *again;
+
+    (void)state;
+    snprintf(dir, sizeof dir, "%s/assay-parts.XXXXXX", base && *base ? base : "/tmp");
+    assert_non_null(mkdtemp(dir));
+    assert_int_equal(wal_create(dir, 3, 8192, true, &wal), KV_OK);
+    assert_int_equal(state_under(dir, 3), WAL_BLANK);
+    assert_int_equal(wal_begin(wal, 1, 0), KV_OK);
+    memcpy(before, wal->map, sizeof before);
+    assert_int_equal(state_under(dir, 3), WAL_GOOD);
+    assert_int_equal(wal_recycle(dir, wal, 5, &again), KV_OK);
+    assert_int_equal(state_under(dir, 5), WAL_BLANK);
+    write_header(dir, 5, 0, before, sizeof before);
+    assert_int_equal(state_under(dir, 5), WAL_BLANK);
+    assert_int_equal(wal_begin(again, 9, 0), KV_OK);
+    memcpy(after, again->map, sizeof after);
+    assert_int_equal(state_under(dir, 5), WAL_GOOD);
+    write_header(dir, 5, 0, before, WAL_FIRST / 2); /* the new one is there once */
+    assert_int_equal(state_under(dir, 5), WAL_GOOD);
+    write_header(dir, 5, 0, after, sizeof after);
+    write_header(dir, 5, WAL_FIRST / 2, before, WAL_FIRST / 2);
+    assert_int_equal(state_under(dir, 5), WAL_GOOD);
+    memset(trash, 0x5a, sizeof trash);
+    write_header(dir, 5, 0, trash, sizeof trash);
+    write_header(dir, 5, WAL_FIRST / 2, trash, sizeof trash);
+    assert_int_equal(state_under(dir, 5), WAL_DAMAGED);
+    /* A later log's header is no earlier life's. */
+    write_header(dir, 5, 0, after, sizeof after);
+    snprintf(path, sizeof path, "%s/%s", dir, wal_name(name, 5));
+    {
+        char earlier[600];
+        snprintf(earlier, sizeof earlier, "%s/%s", dir, wal_name(name, 4));
+        assert_int_equal(rename(path, earlier), 0);
+        assert_int_equal(state_under(dir, 4), WAL_DAMAGED);
+        unlink(earlier);
+    }
+    wal_free(again);
+    assert_int_equal(rmdir(dir), 0);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(pieces_hold_what_was_asked_for_and_do_not_overlap),
+        cmocka_unit_test(an_empty_slab_serves_any_size),
+        cmocka_unit_test(a_varint_is_read_back_and_a_cut_one_is_not),
+        cmocka_unit_test(a_header_of_an_earlier_life_is_no_log),
+    };
+    return cmocka_run_group_tests_name("lsm parts", tests, NULL, NULL);
+}
