@@ -62,11 +62,11 @@ static inline struct cached_block *cache_find(struct cached_block **home)
 {
     struct cached_block *block = __atomic_load_n(home, __ATOMIC_ACQUIRE);
 
-    __builtin_prefetch(block);
-    __builtin_prefetch((const char *)block + 64);
-    __builtin_prefetch((const char *)block + 128);
-    __builtin_prefetch((const char *)block + 192);
-    if (block && !__atomic_load_n(&block->used, __ATOMIC_RELAXED))
+    if (!block)
+        return NULL;
+    for (size_t at = 0; at < 4 * 64; at += 64)
+        __builtin_prefetch((const char *)block + at);
+    if (!__atomic_load_n(&block->used, __ATOMIC_RELAXED))
         __atomic_store_n(&block->used, true, __ATOMIC_RELAXED);
     return block;
 }
