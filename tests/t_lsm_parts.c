@@ -194,6 +194,40 @@ static void a_header_of_an_earlier_life_is_no_log(void **state)
     assert_int_equal(rmdir(dir), 0);
 }
 
+/* Behind the end of a log may be what a value was made of.  Were each place that could be a group summed, this would not end. */
+static void what_lies_behind_the_end_is_passed_over_at_once(void **state)
+{
+    static const size_t bytes = 32 << 20;
+    char                dir[256], path[600], name[WAL_NAME_MAX];
+    const char         *base = getenv("TMPDIR");
+    struct wal         *wal;
+    struct wal_group    group = {.seq = 20, .durable_seq = 12, .bytes = 16, .count = 1}, got;
+    struct rng          rng;
+    slice               writes;
+
+    (void)state;
+    snprintf(dir, sizeof dir, "%s/assay-parts.XXXXXX", base && *base ? base : "/tmp");
+    assert_non_null(mkdtemp(dir));
+    assert_int_equal(wal_create(dir, 1, bytes, true, &wal), KV_OK);
+    assert_int_equal(wal_begin(wal, 10, 9), KV_OK);
+    rng_seed(&rng, 3, 0);
+    for (size_t at = WAL_FIRST; at < bytes; at += 8) {
+        uint64_t word = rng_u64(&rng);
+        memcpy(wal->map + at, &word, 8);
+    }
+    assert_true(wal_durable_behind(wal) == 0);
+    /* And a group that is one is found there. */
+    memcpy(wal->map + (16 << 20), &group, sizeof group);
+    group.sum = XXH3_64bits_withSeed(wal->map + (16 << 20) + sizeof group.sum, wal_group_bytes(group.bytes) - sizeof group.sum,
+                                     wal->salt + (16 << 20));
+    memcpy(wal->map + (16 << 20), &group, sizeof group);
+    assert_true(wal_durable_behind(wal) == 12);
+    assert_false(wal_group_at(wal, 10, &got, &writes));
+    wal_free(wal);
+    snprintf(path, sizeof path, "%s/%s", dir, wal_name(name, 1));
+    assert_int_equal(unlink(path) | rmdir(dir), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -201,6 +235,7 @@ int main(void)
         cmocka_unit_test(an_empty_slab_serves_any_size),
         cmocka_unit_test(a_varint_is_read_back_and_a_cut_one_is_not),
         cmocka_unit_test(a_header_of_an_earlier_life_is_no_log),
+        cmocka_unit_test(what_lies_behind_the_end_is_passed_over_at_once),
     };
     return cmocka_run_group_tests_name("lsm parts", tests, NULL, NULL);
 }

@@ -581,6 +581,44 @@ static void a_scan_reads_ahead_and_a_short_one_does_not(void **state)
     free_rows(&rows);
 }
 
+/* It is read each time, and the budget holds. */
+static void a_block_that_the_cache_cannot_hold_is_not_kept(void **state)
+{
+    struct table_options options = {.block_bytes = 4096, .restart_interval = 16, .buffer_bytes = 1 << 20, .base_seq = 1};
+    struct cache        *cache = cache_open(1 << 20, 2, true);
+    struct table_writer *writer;
+    struct table        *table;
+    struct entry         got;
+    char                 key[16], *value = calloc(1, 100000);
+    uint64_t             bytes;
+
+    (void)state;
+    assert_int_equal(table_writer_open(dir, 1, &options, &writer), KV_OK);
+    for (size_t i = 0; i < 40; i++) {
+        struct entry entry = {.key = slice_of(key, (size_t)sprintf(key, "key%02zu", i)), .value = slice_of(value, i % 2 ? 100000 : 100),
+                              .seq = 1 + i, .type = ENTRY_PUT};
+        memset(value, (int)i, 100000);
+        assert_int_equal(table_writer_add(writer, &entry), KV_OK);
+    }
+    assert_int_equal(table_writer_finish(writer, &bytes), KV_OK);
+    assert_int_equal(table_open(dir, 1, cache, &table), KV_OK);
+    for (int round = 0; round < 3; round++) {
+        for (size_t i = 0; i < 40; i++) {
+            memset(value, (int)i, 100000);
+            epoch_enter(slot);
+            assert_int_equal(table_get(table, slot, slice_of(key, (size_t)sprintf(key, "key%02zu", i)), SEQ_MAX, &got), KV_OK);
+            assert_int_equal(got.value.size, i % 2 ? 100000 : 100);
+            assert_memory_equal(got.value.data, value, got.value.size);
+            epoch_exit(slot);
+        }
+        assert_true(cache_used_bytes(cache) <= 1 << 20);
+    }
+    assert_int_equal(table_verify(table, slot), KV_OK);
+    table_release(table);
+    cache_close(cache);
+    free(value);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -589,6 +627,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_mapped_block_is_checked_each_time, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_scan_reads_ahead_and_a_short_one_does_not, set_up, tear_down),
         cmocka_unit_test_setup_teardown(what_is_used_often_outlives_scans, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_block_that_the_cache_cannot_hold_is_not_kept, set_up, tear_down),
         cmocka_unit_test(a_key_is_found_however_little_its_writer_left_out),
         cmocka_unit_test_setup_teardown(a_table_under_anothers_name_is_refused, set_up, tear_down),
         cmocka_unit_test_setup_teardown(without_a_buffer_each_entry_is_a_write_of_its_own, set_up, tear_down),

@@ -179,6 +179,10 @@ struct cached_block *cache_add(struct cache *cache, struct epoch_slot *slot, str
     struct ring         *ring = ring_of(cache, home);
     struct cached_block *there;
 
+    if (cost(block) > cache->ring_bytes && epoch_reserve(slot, 1) == KV_OK) { /* it would never fit */
+        epoch_retire(slot, block, cost(block), release, NULL);
+        return block;
+    }
     pthread_mutex_lock(&ring->lock);
     there = *home;
     if (!there) {

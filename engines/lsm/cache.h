@@ -72,7 +72,8 @@ static inline struct cached_block *cache_find(struct cached_block **home)
 }
 
 /* Inside the epoch.  Publishes the block at home, and makes room for it.  Takes over the reference; returns what stands there
- * now, which is another's block if that was quicker. */
+ * now, which is another's block if that was quicker.  A block that is larger than a sixteenth of the budget is not published: it goes
+ * when the epoch is left. */
 struct cached_block *cache_add(struct cache *cache, struct epoch_slot *slot, struct cached_block **home, struct cached_block *block);
 /* Of a table that nobody reads any more: removes the block at home at once. */
 void cache_remove(struct cache *cache, struct cached_block **home);

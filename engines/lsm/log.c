@@ -495,7 +495,8 @@ kv_status log_commit(struct lsm_session *session)
     if (base->status == KV_IO)
         return tree_refuses(store); /* the sentence was another thread's */
     if (base->status == KV_NO_SPACE)
-        return kv_fail(KV_NO_SPACE, "%s: no space for the next log", store->dir.path);
+        return kv_fail(KV_NO_SPACE, "%s: no space for a log of %llu bytes; lsm.memtable_bytes sets its size", store->dir.path,
+                       (unsigned long long)log_capacity(store->options.memtable_bytes));
     if (base->status == KV_NO_MEMORY)
         return kv_fail(KV_NO_MEMORY, "no memory for a group of writes");
     return base->status;

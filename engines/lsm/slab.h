@@ -2,9 +2,12 @@
  * slab.h -- memory for cached blocks: pieces of like size side by side on huge pages.
  *
  * A miss of the cache would else pay the system for fresh pages, and a hit for a translation of each; both cost more than the
- * block's work.  A slab has pieces of one size class (32 classes a doubling, so 3 % are lost at most); one whose last piece has
- * come back serves any class.  After Bonwick (1994).  Memory goes back to the system when all is closed: there is never more than
- * the most that was in use at a time, and a slab that is partly free for each class.
+ * block's work.  A slab has pieces of one size class (a step of 64 bytes up to 2 KiB, then 32 classes a doubling; what does not fill
+ * a slab is lost, a hundredth with pieces of 4 KiB, a seventh at worst with those of 28 KiB).  One whose last piece has come back
+ * serves any class.  After Bonwick (1994).
+ * Memory goes back to the system when all is closed.  A piece that stays keeps its whole slab in its class: where blocks of
+ * another size take over for good, the few old ones that stay in the cache hold memory beyond its budget, which the figure
+ * memory_bytes tells.
  * Larger pieces, and under AddressSanitizer all, are malloc's.  Any thread.
  */
 #ifndef ASSAY_ENGINES_LSM_SLAB_H

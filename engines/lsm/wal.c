@@ -250,6 +250,15 @@ bool wal_next_write(slice *writes, struct entry *out, bool *damaged)
     return true;
 }
 
+/* Whether it can be one of this log's: what lies behind the end may be the bytes of a value, at every 8 of which this is asked, and
+ * to take a sum over each would take for ever.  A write takes at least its head and a byte of its key. */
+static bool may_be_group(const struct wal *wal, const struct wal_group *group)
+{
+    return group->count && group->count <= group->bytes / (sizeof(struct wal_write) + 1) && group->seq >= wal->base_seq &&
+           group->seq - wal->base_seq <= wal->capacity / (sizeof(struct wal_write) + 1) && group->durable_seq >= wal->durable_seq &&
+           group->durable_seq < group->seq;
+}
+
 uint64_t wal_durable_behind(const struct wal *wal)
 {
     uint64_t         durable_seq = 0;
@@ -257,8 +266,7 @@ uint64_t wal_durable_behind(const struct wal *wal)
 
     for (uint64_t offset = wal->tail; offset + sizeof group <= wal->capacity; offset += 8) {
         memcpy(&group, wal->map + offset, sizeof group);
-        /* Zeros and what cannot be are passed over before their sum is looked at. */
-        if (group.seq < wal->base_seq || !group.count || group.durable_seq >= group.seq || !good_group(wal, offset, &group))
+        if (!may_be_group(wal, &group) || !good_group(wal, offset, &group))
             continue;
         if (group.durable_seq > durable_seq)
             durable_seq = group.durable_seq;
