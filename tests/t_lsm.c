@@ -800,6 +800,22 @@ static void a_manifest_that_is_gone_is_missed(void **state)
     assert_int_equal(files(at("db"), ".wal", NULL), 1);
 }
 
+static void a_table_that_is_gone_is_missed(void **state)
+{
+    struct db db = open_db(at("db"), "");
+    char      name[256], path[600];
+
+    (void)state;
+    put(&db, "key", "value");
+    assert_int_equal(kv_compact(db.session), KV_OK);
+    close_db(&db);
+    assert_int_equal(files(at("db"), ".table", name), 1);
+    snprintf(path, sizeof path, "%s/%s", at("db"), name);
+    assert_int_equal(unlink(path), 0);
+    assert_told(at("db"), name);
+    assert_non_null(strstr(fail_text(), "missing"));
+}
+
 static void options_that_do_not_go_together_are_refused(void **state)
 {
     struct db db;
@@ -838,6 +854,7 @@ int main(void)
         TEST(a_bit_that_flips_in_the_last_group_after_a_close_is_told),
         TEST(a_bit_that_flips_in_the_head_of_a_log_costs_nothing),
         TEST(a_manifest_that_is_gone_is_missed),
+        TEST(a_table_that_is_gone_is_missed),
         TEST(options_that_do_not_go_together_are_refused),
     };
 

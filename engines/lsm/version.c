@@ -4,7 +4,10 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <limits.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #define MANIFEST_TMP MANIFEST_NAME ".tmp"
 
@@ -210,6 +213,17 @@ static kv_status read_all(const char *dir, struct file *file, struct buf *bytes)
     return KV_OK;
 }
 
+static kv_status open_table(const char *dir, uint64_t id, struct cache *cache, struct table **out)
+{
+    kv_status status = table_open(dir, id, cache, out);
+    char      path[PATH_MAX], name[TABLE_NAME_MAX];
+
+    snprintf(path, sizeof path, "%s/%s", dir, table_name(name, id));
+    if (status != KV_OK && access(path, F_OK) < 0 && errno == ENOENT)
+        return kv_fail(KV_CORRUPT, "%s at 0: the table is missing, and the manifest names it", path);
+    return status;
+}
+
 /* Opens the tables of one run, from row `first` on, and adds it. */
 static kv_status open_run(const char *dir, const struct file *file, struct cache *cache, const struct manifest_row *rows, size_t count,
                           struct version *version)
@@ -219,7 +233,7 @@ static kv_status open_run(const char *dir, const struct file *file, struct cache
     size_t         opened = 0;
 
     while (status == KV_OK && opened < count) {
-        status = table_open(dir, rows[opened].id, cache, &tables[opened]);
+        status = open_table(dir, rows[opened].id, cache, &tables[opened]);
         if (status == KV_OK && opened > 0 && slice_compare(tables[opened - 1]->largest, tables[opened]->smallest) >= 0)
             status = kv_fail(KV_CORRUPT, "%s: tables %" PRIu64 " and %" PRIu64 " overlap", file->path, rows[opened - 1].id,
                              rows[opened].id);
