@@ -153,12 +153,15 @@ void memtable_put(struct memtable *memtable, uint64_t place, const struct entry 
 
 bool memtable_get(const struct memtable *memtable, slice key, uint64_t hash, uint64_t seq, struct entry *out)
 {
-    uint64_t word = __atomic_load_n(&memtable->bucket[hash & memtable->bucket_mask], __ATOMIC_ACQUIRE);
-    uint32_t at = (uint32_t)(word & NODE_MASK);
+    uint64_t word;
+    uint32_t at;
 
+    if (memtable_empty(memtable))
+        return false;
+    word = __atomic_load_n(&memtable->bucket[hash & memtable->bucket_mask], __ATOMIC_ACQUIRE);
     if (!(word & filter_bit(hash)))
         return false;
-    for (; at; at = __atomic_load_n(&node_at(memtable, at)->next, __ATOMIC_ACQUIRE)) {
+    for (at = (uint32_t)(word & NODE_MASK); at; at = __atomic_load_n(&node_at(memtable, at)->next, __ATOMIC_ACQUIRE)) {
         const struct node *node = node_at(memtable, at);
         if (!slice_equal(node_key(node), key))
             continue;

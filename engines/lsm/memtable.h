@@ -101,7 +101,8 @@ bool memtable_get(const struct memtable *memtable, slice key, uint64_t hash, uin
 
 static inline void memtable_prefetch(const struct memtable *memtable, uint64_t hash)
 {
-    __builtin_prefetch(&memtable->bucket[hash & memtable->bucket_mask]);
+    if (!memtable_empty(memtable))
+        __builtin_prefetch(&memtable->bucket[hash & memtable->bucket_mask]);
 }
 
 /* Forward over the entries that are not younger than seq, which must all be filled (see store.h, visible_seq). */

@@ -10,6 +10,7 @@
 #define STREAK_MAX   4u                    /* misses in a row, from which a cursor reads ahead */
 #define AHEAD_BYTES  (UINT32_C(256) << 10) /* so much */
 #define STREAM_BYTES (UINT32_C(1) << 20)   /* or so much, when it reads all anyway */
+#define ENTRY_LINES  10u                   /* cache lines of a block that are asked for around where an entry should be */
 #define RAW_BYTES_MAX (UINT32_C(3) << 29)  /* of a frame; larger is damage */
 
 static kv_status damaged(const struct table *table, uint64_t offset, const char *what)
@@ -364,18 +365,20 @@ static slice payload_of(const struct cached_block *block)
     return slice_of(cached_payload(block), block->bytes);
 }
 
-static void note_places(const struct table *table, struct cached_block *block)
+static void note_places(struct table *table, struct cached_block *block)
 {
     struct block_view view;
 
     if (block_view_of(payload_of(block), (enum block_layout)table->is.layout, table->is.base_seq, &view)) {
         block->places = (uint16_t)block_places(&view, block->place, block->places_max);
         block->entries_bytes = (uint32_t)(view.restarts - view.data);
+        __atomic_store_n(&table->entries_at, (uint32_t)(view.data - (const char *)block), __ATOMIC_RELAXED);
+        __atomic_store_n(&table->entries_bytes, block->entries_bytes, __ATOMIC_RELAXED);
     }
 }
 
 /* A block of our own from a frame that was checked.  searched: its places are noted, while it is warm. */
-static kv_status copy_out(const struct table *table, struct table_frame where, const char *frame, const struct frame_tail *tail,
+static kv_status copy_out(struct table *table, struct table_frame where, const char *frame, const struct frame_tail *tail,
                           bool searched, struct cached_block **out)
 {
     kv_status status;
@@ -482,11 +485,35 @@ kv_status table_search(const struct table *table, size_t number, const struct ca
     return search(table, number, block, payload_of(block), key, seq, out);
 }
 
+/* Keys that are spread evenly tell by interpolation where in its block an entry is, give or take a few: so it comes together with
+ * the places, and not after them. */
+static void ask_for_entry(const struct table *table, size_t number, slice key)
+{
+    const struct table_row *row = &table->row[number];
+    uintptr_t               block = (uintptr_t)__atomic_load_n(&row->block, __ATOMIC_RELAXED);
+    uint32_t                bytes = __atomic_load_n(&table->entries_bytes, __ATOMIC_RELAXED), middle, from;
+    uint64_t                behind, span;
+
+    if (!block || number + 1 >= table->is.blocks || key.size <= table->shared)
+        return;
+    behind = prefix_behind(table, key) - row[0].prefix;
+    span = row[1].prefix - row[0].prefix;
+    if (behind >= span)
+        return;
+    middle = (uint32_t)((double)bytes * ((double)behind / (double)span));
+    from = middle < ENTRY_LINES * 32 ? 0 : middle - ENTRY_LINES * 32;
+    block += __atomic_load_n(&table->entries_at, __ATOMIC_RELAXED);
+    for (uint32_t at = from; at < from + ENTRY_LINES * 64 && at < bytes; at += 64)
+        __builtin_prefetch((const void *)(block + at));
+}
+
 kv_status table_get_in(struct table *table, struct epoch_slot *slot, size_t number, slice key, uint64_t seq, struct entry *out)
 {
-    struct cached_block *block = cache_find(&table->row[number].block);
+    struct cached_block *block;
     slice                payload;
 
+    ask_for_entry(table, number, key);
+    block = cache_find(&table->row[number].block);
     if (!block && table->map) {
         TRY(look_into_map(table, slot, number, true, &block, &payload));
         return search(table, number, block, payload, key, seq, out);

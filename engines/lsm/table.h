@@ -131,6 +131,7 @@ struct table {
     uint64_t                first_prefix;
     uint32_t                first_shift, first_count;
     uint16_t                places_max;  /* entries of a block, usually */
+    uint32_t                entries_at, entries_bytes; /* atomic: in the memory of the block that was unpacked last; others are alike */
     char                   *memory;     /* what the keys point into */
     char                   *properties; /* what smallest and largest point into */
     uint64_t                memory_bytes;
