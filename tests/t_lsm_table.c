@@ -374,6 +374,48 @@ static void what_is_used_often_outlives_scans(void **state)
     }
 }
 
+/* Of what is read once few blocks come into a cache that is full; one that is asked for four times is in it. */
+static void a_full_cache_lets_in_what_comes_again(void **state)
+{
+    static const char    format[] = "key%08zu";
+    struct table_options options = {.block_bytes = 1024, .restart_interval = 16, .filter_bits = 0, .buffer_bytes = 1 << 20, .base_seq = 1};
+    struct cache        *cache = cache_open(256 << 10, 2, true);
+    struct table_writer *writer;
+    struct table        *table;
+    uint64_t             bytes;
+    char                 key[32], value[100] = {1};
+    size_t               absent = 0, came_in = 0, number, at = 0;
+
+    (void)state;
+    assert_int_equal(table_writer_open(dir, 1, &options, &writer), KV_OK);
+    for (size_t i = 0; i < SCANNED; i++) {
+        struct entry entry = {.key = slice_of(key, (size_t)sprintf(key, format, i)), .value = slice_of(value, sizeof value),
+                              .seq = 1 + i, .type = ENTRY_PUT};
+        assert_int_equal(table_writer_add(writer, &entry), KV_OK);
+    }
+    assert_int_equal(table_writer_finish(writer, &bytes), KV_OK);
+    assert_int_equal(table_open(dir, 1, cache, &table), KV_OK);
+    touch(table, 0, SCANNED, 1, format);
+    assert_true(cache_used_bytes(cache) > 200 << 10 && cache_used_bytes(cache) <= 256 << 10);
+    for (; at < SCANNED && absent < 400; at++) {
+        number = table_find_block(table, slice_of(key, (size_t)sprintf(key, format, at)));
+        if (table_holds(table, number))
+            continue;
+        absent++;
+        touch(table, at, at + 1, 1, format);
+        came_in += table_holds(table, number);
+    }
+    assert_int_equal(absent, 400);
+    assert_in_range(came_in, 50, 400 / 4 + 16); /* each of 16 rings counts for itself */
+    while (table_holds(table, number = table_find_block(table, slice_of(key, (size_t)sprintf(key, format, at)))))
+        at++;
+    for (size_t i = 0; i < 4; i++)
+        touch(table, at, at + 1, 1, format);
+    assert_true(table_holds(table, number));
+    table_release(table);
+    cache_close(cache);
+}
+
 /* ---- A block by hand: a writer may leave out less of a key than it could. ---- */
 
 static void add_by_hand(struct block_builder *block, const struct entry *entry, slice last, struct rng *rng)
@@ -627,6 +669,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_mapped_block_is_checked_each_time, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_scan_reads_ahead_and_a_short_one_does_not, set_up, tear_down),
         cmocka_unit_test_setup_teardown(what_is_used_often_outlives_scans, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_full_cache_lets_in_what_comes_again, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_block_that_the_cache_cannot_hold_is_not_kept, set_up, tear_down),
         cmocka_unit_test(a_key_is_found_however_little_its_writer_left_out),
         cmocka_unit_test_setup_teardown(a_table_under_anothers_name_is_refused, set_up, tear_down),

@@ -10,11 +10,13 @@
 #include "engines/lsm/slab.h"
 
 #define RINGS 16u
+#define ADMIT 4u /* of a full ring's misses one in so many comes in */
 
 struct ring {
     _Alignas(64) pthread_mutex_t lock;
     struct cached_block *hand; /* NULL: empty */
     uint64_t             bytes;
+    uint32_t             misses; /* atomic: since it was full; a count that two lose does not matter */
 };
 
 struct cache {
@@ -174,12 +176,26 @@ static void make_room(struct cache *cache, struct ring *ring, struct epoch_slot 
     }
 }
 
+/* What is asked for again and again comes in soon, and all else costs nothing of what is there. */
+static bool admits(const struct cache *cache, struct ring *ring, const struct cached_block *block)
+{
+    uint32_t misses;
+
+    if (cost(block) > cache->ring_bytes)
+        return false; /* it would never fit */
+    if (__atomic_load_n(&ring->bytes, __ATOMIC_RELAXED) + cost(block) <= cache->ring_bytes)
+        return true;
+    misses = __atomic_load_n(&ring->misses, __ATOMIC_RELAXED);
+    __atomic_store_n(&ring->misses, misses + 1, __ATOMIC_RELAXED);
+    return misses % ADMIT == 0;
+}
+
 struct cached_block *cache_add(struct cache *cache, struct epoch_slot *slot, struct cached_block **home, struct cached_block *block)
 {
     struct ring         *ring = ring_of(cache, home);
     struct cached_block *there;
 
-    if (cost(block) > cache->ring_bytes && epoch_reserve(slot, 1) == KV_OK) { /* it would never fit */
+    if (!admits(cache, ring, block) && epoch_reserve(slot, 1) == KV_OK) {
         epoch_retire(slot, block, cost(block), release, NULL);
         return block;
     }
