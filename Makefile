@@ -178,6 +178,9 @@ crashtest-long: all
 ## build every planted bug as a plug-in
 planted: $(PLANTED)
 
+# It says when there is no memory.
+$(BUILD)/tests/t_lsm_memory: private ALL_LDFLAGS += -Wl,--wrap=malloc
+
 $(BUILD)/tests/%: tests/%.c $(BUILD)/libassay.a | $(TEST_SO)
 	echo "  TEST  $@"
 	mkdir -p $(@D)

@@ -192,23 +192,26 @@ static void seal(struct lsm *store)
 static kv_status begin(struct lsm *store, struct epoch_slot *slot, uint64_t group_bytes, uint64_t entries_bytes)
 {
     struct memtable *old = store->log.memtable, *memtable;
+    struct view     *room;
     struct wal      *wal;
     kv_status        status;
 
-    TRY(take_spare(store, group_bytes, entries_bytes, &wal, &memtable));
-    if ((status = wal_begin(wal, store->log.next_seq, durable_seq(store))) != KV_OK) {
+    /* A log that has begun must become the active one: if the old one went on, the numbers of the two would not follow each other,
+     * and recovery would see the end of the log between them. */
+    TRY(view_reserve(slot, &room));
+    if ((status = take_spare(store, group_bytes, entries_bytes, &wal, &memtable)) != KV_OK) {
+        free(room);
+        return status;
+    }
+    if (wal_begin(wal, store->log.next_seq, durable_seq(store)) != KV_OK) {
         wal_free(wal);
         memtable_release(memtable);
+        free(room);
         return tree_fail(store);
     }
     memtable->log_id = wal->id;
     memtable->first_seq = store->log.next_seq;
-    status = view_rotate(store, slot, memtable);
-    if (status != KV_OK) {
-        wal_free(wal); /* its file has a good header and no group: recovery takes it for what it is, an empty log */
-        memtable_release(memtable);
-        return status;
-    }
+    view_rotate(store, slot, room, memtable);
     store->log.memtable = memtable;
     memtable_release(memtable); /* the view has it */
     seal(store);

@@ -118,28 +118,36 @@ static kv_status remove_leftovers(struct recovery *recovery, const struct versio
 
 /* ---- Replaying. ---- */
 
+/* What was filled is sealed, and next is filled from here on. */
+static kv_status rotate(struct recovery *recovery, struct memtable *next)
+{
+    struct lsm  *store = recovery->store;
+    struct view *room;
+    kv_status    status = next ? view_reserve(recovery->slot, &room) : KV_NO_MEMORY;
+
+    if (status != KV_OK) {
+        memtable_release(next);
+        return status;
+    }
+    recovery->memtable->last_seq = store->log.next_seq - 1;
+    __atomic_store_n(&recovery->memtable->sealed, true, __ATOMIC_RELEASE);
+    next->first_seq = store->log.next_seq;
+    recovery->memtable = store->log.memtable = next;
+    view_rotate(store, recovery->slot, room, next);
+    memtable_release(next);
+    return KV_OK;
+}
+
 /* The memtable is full, or the logs are over: it waits for the flusher like any other. */
 static kv_status seal_memtable(struct recovery *recovery)
 {
-    struct lsm      *store = recovery->store;
-    struct memtable *next;
-
-    recovery->memtable->last_seq = store->log.next_seq - 1;
-    __atomic_store_n(&recovery->memtable->sealed, true, __ATOMIC_RELEASE);
-    next = memtable_new(store->options.memtable_bytes, 0);
-    if (!next)
-        return KV_NO_MEMORY;
-    next->first_seq = store->log.next_seq;
-    recovery->memtable = store->log.memtable = next;
-    TRY(view_rotate(store, recovery->slot, next));
-    memtable_release(next);
-    return KV_OK;
+    return rotate(recovery, memtable_new(recovery->store->options.memtable_bytes, 0));
 }
 
 /* Recovery must not wait for a flusher that does not run yet: a memtable takes as much as it must. */
 static kv_status make_room(struct recovery *recovery, uint64_t bytes)
 {
-    struct memtable *memtable = recovery->memtable, *larger;
+    struct memtable *memtable = recovery->memtable;
 
     if (memtable_used(memtable) + bytes <= memtable->arena_bytes)
         return KV_OK;
@@ -147,16 +155,7 @@ static kv_status make_room(struct recovery *recovery, uint64_t bytes)
         TRY(seal_memtable(recovery));
     if (bytes + MEMTABLE_FIRST <= recovery->memtable->arena_bytes)
         return KV_OK;
-    larger = memtable_new(bytes, 0);
-    if (!larger)
-        return KV_NO_MEMORY;
-    larger->first_seq = recovery->store->log.next_seq;
-    recovery->memtable->last_seq = recovery->store->log.next_seq - 1;
-    __atomic_store_n(&recovery->memtable->sealed, true, __ATOMIC_RELEASE);
-    recovery->memtable = recovery->store->log.memtable = larger;
-    TRY(view_rotate(recovery->store, recovery->slot, larger));
-    memtable_release(larger);
-    return KV_OK;
+    return rotate(recovery, memtable_new(bytes, 0));
 }
 
 static kv_status damaged(const struct wal *wal, uint64_t offset, const char *what)

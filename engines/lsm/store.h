@@ -257,8 +257,10 @@ struct view *view_keep(struct lsm *store, struct epoch_slot *slot);
 void view_release(struct view *view); /* NULL is fine */
 /* The first view of a store. */
 MUST_USE kv_status view_first(struct lsm *store, const struct view *first);
+/* Room for one view, with which view_rotate cannot fail: to be had before anything is done that asks for it.  free() gives it back. */
+MUST_USE kv_status view_reserve(struct epoch_slot *slot, struct view **room);
 /* Publishes a view with this active memtable; the old one becomes immutable, or goes if it is empty.  slot is the caller's. */
-MUST_USE kv_status view_rotate(struct lsm *store, struct epoch_slot *slot, struct memtable *active);
+void view_rotate(struct lsm *store, struct epoch_slot *slot, struct view *room, struct memtable *active);
 /* Publishes a view with this version, and without this memtable (NULL: all stay). */
 MUST_USE kv_status view_install(struct lsm *store, struct epoch_slot *slot, struct version *version, struct memtable *gone);
 /* Waits, shortly, until every write that has its number now can be found; returns the last of these numbers. */

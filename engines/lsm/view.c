@@ -51,17 +51,23 @@ static void publish(struct lsm *store, struct epoch_slot *slot, struct view *nex
         epoch_retire(slot, old, (size_t)1 << 20, view_free, NULL); /* what it holds is large: not to be kept for long */
 }
 
+/* Under view_lock. */
+static void copy_now(const struct lsm *store, struct view *view)
+{
+    const struct view *now = store->view; /* field by field: others count its references meanwhile */
+
+    *view = (struct view){.active = now->active, .immutables = now->immutables, .version = now->version};
+    memcpy(view->immutable, now->immutable, sizeof view->immutable);
+}
+
 static struct view *view_copy(const struct lsm *store)
 {
     struct view *view = malloc(sizeof *view);
 
-    if (view) {
-        const struct view *now = store->view; /* field by field: others count its references meanwhile */
-        *view = (struct view){.active = now->active, .immutables = now->immutables, .version = now->version};
-        memcpy(view->immutable, now->immutable, sizeof view->immutable);
-    } else {
+    if (view)
+        copy_now(store, view);
+    else
         fail_set("no memory for a view of the tree");
-    }
     return view;
 }
 
@@ -76,24 +82,27 @@ kv_status view_first(struct lsm *store, const struct view *first)
     return KV_OK;
 }
 
-kv_status view_rotate(struct lsm *store, struct epoch_slot *slot, struct memtable *active)
+kv_status view_reserve(struct epoch_slot *slot, struct view **room)
 {
-    struct view *next;
-
+    *room = NULL;
     TRY(epoch_reserve(slot, 1));
+    *room = malloc(sizeof **room);
+    return *room ? KV_OK : kv_fail(KV_NO_MEMORY, "no memory for a view of the tree");
+}
+
+void view_rotate(struct lsm *store, struct epoch_slot *slot, struct view *room, struct memtable *active)
+{
     pthread_mutex_lock(&store->view_lock);
-    if ((next = view_copy(store)) != NULL) {
-        if (!memtable_empty(next->active)) {
-            assert(next->immutables < MEMTABLES_MAX);
-            memmove(next->immutable + 1, next->immutable, next->immutables * sizeof *next->immutable);
-            next->immutable[0] = next->active;
-            next->immutables++;
-        }
-        next->active = active;
-        publish(store, slot, next);
+    copy_now(store, room);
+    if (!memtable_empty(room->active)) {
+        assert(room->immutables < MEMTABLES_MAX);
+        memmove(room->immutable + 1, room->immutable, room->immutables * sizeof *room->immutable);
+        room->immutable[0] = room->active;
+        room->immutables++;
     }
+    room->active = active;
+    publish(store, slot, room);
     pthread_mutex_unlock(&store->view_lock);
-    return next ? KV_OK : KV_NO_MEMORY;
 }
 
 kv_status view_install(struct lsm *store, struct epoch_slot *slot, struct version *version, struct memtable *gone)

@@ -1,0 +1,91 @@
+/* t_lsm_memory.c -- the tree without memory: a write that was refused takes nothing that was acknowledged with it. */
+#define ENGINE lsm_engine
+#include "tests/bitcask_util.h"
+
+#include <sys/wait.h>
+
+#define TURNS 12 /* more than a write asks for memory */
+
+/* The linker turns every malloc() of this program into this one. */
+void *__real_malloc(size_t bytes);
+void *__wrap_malloc(size_t bytes);
+
+static _Thread_local int left; /* this thread's call that fails; 0: none */
+
+void *__wrap_malloc(size_t bytes)
+{
+    return left > 0 && --left == 0 ? NULL : __real_malloc(bytes);
+}
+
+static kv_status put_bytes(struct db *db, const char *key, char byte, size_t bytes)
+{
+    static char value[4096];
+
+    memset(value, byte, bytes);
+    return kv_put(db->session, slice_text(key), slice_of(value, bytes));
+}
+
+/*
+ * A large write wants a new log, and this thread gets no memory at some point of that.  What is small goes on into the old log then, and the
+ * next large one begins another.  The process ends without a close.
+ */
+static void write_and_die(int turn, const char *options)
+{
+    struct db db = open_db(at("db"), options);
+    kv_status status;
+
+    must(put_bytes(&db, "a", 'a', 100));
+    left = turn;
+    status = put_bytes(&db, "refused", 'r', 4000);
+    left = 0;
+    if (status != KV_OK && status != KV_NO_MEMORY)
+        _exit(2);
+    must(put_bytes(&db, "b", 'b', 100));
+    must(put_bytes(&db, "c", 'c', 4000));
+    must(put_bytes(&db, "d", 'd', 100));
+    _exit(status == KV_OK ? 0 : 1);
+}
+
+static void expect(struct db *db, const char *key, char byte)
+{
+    if (get(db, key)[0] != byte) {
+        print_error("key %s: %s\n", key, get(db, key));
+        fail();
+    }
+}
+
+static void a_log_that_could_not_begin_takes_no_other_with_it(void **state)
+{
+    static const char *const options[] = {"memtable_bytes=4096", "memtable_bytes=4096 tier=commit"};
+    int                      refused = 0;
+
+    (void)state;
+    for (size_t i = 0; i < sizeof options / sizeof *options; i++) {
+        for (int turn = 1; turn <= TURNS; turn++) {
+            struct db db;
+            pid_t     child;
+            int       status;
+            remove_tree(at("db"));
+            if ((child = fork()) == 0)
+                write_and_die(turn, options[i]);
+            assert_int_equal(waitpid(child, &status, 0), child);
+            assert_true(WIFEXITED(status) && WEXITSTATUS(status) < 2);
+            refused += WEXITSTATUS(status);
+            db = open_db(at("db"), options[i]);
+            expect(&db, "a", 'a');
+            expect(&db, "b", 'b');
+            expect(&db, "c", 'c');
+            expect(&db, "d", 'd');
+            close_db(&db);
+        }
+    }
+    assert_true(refused > 0);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(a_log_that_could_not_begin_takes_no_other_with_it, make_root, remove_root),
+    };
+    return cmocka_run_group_tests_name("lsm without memory", tests, NULL, NULL);
+}
