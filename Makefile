@@ -178,8 +178,9 @@ crashtest-long: all
 ## build every planted bug as a plug-in
 planted: $(PLANTED)
 
-# It says when there is no memory.
+# They say when there is no memory, and when a ring fails.
 $(BUILD)/tests/t_lsm_memory: private ALL_LDFLAGS += -Wl,--wrap=malloc
+$(BUILD)/tests/t_lsm_parts: private ALL_LDFLAGS += -Wl,--wrap=io_uring_submit_and_wait
 
 $(BUILD)/tests/%: tests/%.c $(BUILD)/libassay.a | $(TEST_SO)
 	echo "  TEST  $@"

@@ -1,20 +1,27 @@
-/* t_lsm_parts.c -- parts of the merge tree by themselves: slabs, varints, a recycled log. */
+/* t_lsm_parts.c -- parts of the merge tree by themselves: slabs, varints, a recycled log, a ring that fails. */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>
 #include <stdint.h>
 #include <cmocka.h>
 
+#include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
+#ifdef ASSAY_LIBURING
+#include <liburing.h>
+#endif
 
 #include "common/fail.h"
 #include "common/rng.h"
 #include "engines/base/pages.h"
 #include "engines/lsm/block.h"
+#include "engines/lsm/reads.h"
 #include "engines/lsm/slab.h"
 #include "engines/lsm/wal.h"
 
@@ -233,9 +240,88 @@ static void what_lies_behind_the_end_is_passed_over_at_once(void **state)
     assert_int_equal(unlink(path) | rmdir(dir), 0);
 }
 
+/* ---- A ring that fails. ---- */
+
+#ifdef ASSAY_LIBURING
+static int ring_fails, ring_calls;
+
+/* The linker turns the calls of this program into this one. */
+int __real_io_uring_submit_and_wait(struct io_uring *ring, unsigned wait);
+int __wrap_io_uring_submit_and_wait(struct io_uring *ring, unsigned wait);
+
+int __wrap_io_uring_submit_and_wait(struct io_uring *ring, unsigned wait)
+{
+    ring_calls++;
+    if (!ring_fails)
+        return __real_io_uring_submit_and_wait(ring, wait);
+    io_uring_submit(ring); /* the kernel has them, and yet the call fails */
+    return -EIO;
+}
+
+static void *write_later(void *path)
+{
+    int fd = open(path, O_WRONLY);
+
+    usleep(100000);
+    return (void *)(intptr_t)(write(fd, "late", 4) == 4 && close(fd) == 0);
+}
+
+static void is_done(void *arg, size_t number)
+{
+    (void)number;
+    ++*(int *)arg;
+}
+
+/* A pipe cannot be read plainly, at an offset: what comes out of it the ring has read, after all. */
+static void a_ring_that_fails_is_waited_for(void **state)
+{
+    char            dir[256], path[300], data[8] = "";
+    const char     *base = getenv("TMPDIR");
+    struct files    files;
+    struct reopened file;
+    struct reads   *reads = reads_open(READS_RING);
+    struct read     read = {.file = &file, .data = data, .bytes = 4};
+    pthread_t       writer;
+    void           *written;
+    int             ended = 0, held;
+
+    (void)state;
+    snprintf(dir, sizeof dir, "%s/assay-parts.XXXXXX", base && *base ? base : "/tmp");
+    assert_non_null(mkdtemp(dir));
+    snprintf(path, sizeof path, "%s/pipe", dir);
+    assert_int_equal(mkfifo(path, 0600), 0);
+    assert_true((held = open(path, O_RDWR)) >= 0);
+    files_init(&files, 8);
+    assert_int_equal(reopened_open(&file, &files, dir, "pipe"), KV_OK);
+    assert_int_equal(pthread_create(&writer, NULL, write_later, path), 0);
+    ring_fails = 1;
+    ring_calls = 0;
+    reads_run(reads, &read, 1, is_done, &ended);
+    ring_fails = 0;
+    pthread_join(writer, &written);
+    assert_non_null(written);
+    assert_int_equal(ended, 1);
+    assert_int_equal(file.pins, 0);
+    if (ring_calls) { /* else there are no rings here */
+        assert_int_equal(read.status, KV_OK);
+        assert_memory_equal(data, "late", 4);
+    }
+    reopened_close(&file);
+    files_destroy(&files);
+    reads_close(reads);
+    close(held);
+    assert_int_equal(unlink(path) | rmdir(dir), 0);
+    if (!ring_calls)
+        skip();
+}
+#endif
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+#ifdef ASSAY_LIBURING
+        cmocka_unit_test(a_ring_that_fails_is_waited_for),
+#endif
         cmocka_unit_test(pieces_hold_what_was_asked_for_and_do_not_overlap),
         cmocka_unit_test(an_empty_slab_serves_any_size),
         cmocka_unit_test(a_varint_is_read_back_and_a_cut_one_is_not),

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
+#include <time.h>
 #ifdef ASSAY_LIBURING
 #include <liburing.h>
 #endif
@@ -91,9 +92,15 @@ static size_t reap(struct reads *reads, struct read *list, reads_done *done, voi
     return reaped;
 }
 
-/* Something that should not be: the ring goes, and what it had not read is read otherwise. */
-static void give_up(struct reads *reads, struct read *list, size_t handed_over, reads_done *done, void *arg)
+/*
+ * Something that should not be: the ring goes, and what it had not read is read otherwise.
+ * What the kernel has taken it goes on writing to, also when the ring is closed, so that is waited for.  The ends come into memory
+ * that is shared; a call that fails is not needed for them.
+ */
+static void give_up(struct reads *reads, struct read *list, size_t handed_over, size_t reaped, reads_done *done, void *arg)
 {
+    while ((reaped += reap(reads, list, done, arg)) + io_uring_sq_ready(&reads->ring) < handed_over)
+        nanosleep(&(struct timespec){.tv_nsec = 50000}, NULL);
     io_uring_queue_exit(&reads->ring);
     reads->way = READS_ADVISED;
     for (size_t i = 0; i < handed_over; i++) {
@@ -116,7 +123,7 @@ static size_t run_in_ring(struct reads *reads, struct read *list, size_t count, 
     while (reaped < handed_over) {
         int failed = io_uring_submit_and_wait(&reads->ring, 1);
         if (failed < 0 && failed != -EINTR && failed != -EAGAIN && failed != -EBUSY) {
-            give_up(reads, list, handed_over, done, arg);
+            give_up(reads, list, handed_over, reaped, done, arg);
             break;
         }
         reaped += reap(reads, list, done, arg);
