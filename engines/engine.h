@@ -216,7 +216,8 @@ struct kv_engine {
     kv_status (*compact)(struct kv_session *session);                             /* KV_COMPACT: in full, now, waits */
     void (*stats)(struct kv_store *store, kv_figure *figure, void *arg);          /* optional; any thread, any time */
     /* Optional.  Prints one of the engine's files (a log, a table, a manifest), record by record, damage included, for
-     * people.  KV_MISMATCH, with nothing printed, when path is no file of this engine's (look at its magic). */
+     * people.  KV_MISMATCH, with nothing printed, when path is no file of this engine's: neither has it
+     * a magic of its, nor a name that the engine gives (a file of its with a damaged magic, which is KV_CORRUPT). */
     kv_status (*dump)(const char *path, FILE *out);
     /* Optional: how the store is really set up, when options, tier and memory budget have been mapped to the engine's own
      * settings ("WAL" "sync=true", "block_cache" "128M"); read back from the engine where it tells.  It stands in results. */

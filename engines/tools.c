@@ -473,7 +473,7 @@ int command_dump(int argc, char **argv)
         "is damaged.  "
         "The file says itself what it is; nothing is changed.", options, "  assay dump store/00000001.log\n"};
     struct arg_list          words = {0};
-    struct dumping           dumping = {.status = KV_MISMATCH};
+    struct dumping           dumping = {0};
     struct stat              info;
     int                      code = args_parse(&command, argc, argv, &words);
 
@@ -493,9 +493,9 @@ int command_dump(int argc, char **argv)
             return code;
         }
     }
+    /* These go by what is in the file alone; an engine knows a damaged file of its own by the name too. */
+    dumping.status = dump_common(dumping.path);
     kv_engine_each(try_dump, &dumping);
-    if (dumping.status == KV_MISMATCH)
-        dumping.status = dump_common(dumping.path);
     if (dumping.status == KV_MISMATCH)
         return args_wrong(&command, "%s is no file that an engine here writes, and no snapshot stream", dumping.path);
     fflush(stdout);

@@ -150,6 +150,43 @@ refused dumping_what_nobody_knows 2 letter.txt dump "$work/letters/letter.txt"
 refused dumping_what_is_not_there 2 nosuch dump "$work/nosuch"
 refused dumping_a_directory 2 "$work/letters" dump "$work/letters"
 
+# A file of a store is known by its magic, under any name; or by its name, when its magic is damaged or cut off.
+overwrite() { printf 'XXXXXXXXXXXXXXXX' | dd of="$1" bs=1 seek="$2" conv=notrunc status=none; }
+damaged_dump() { refused "$1" 1 "$2 at $3: " dump "$work/damaged/$2"; }
+mkdir "$work/damaged"
+head -c 6000 /dev/zero | tr '\0' v >"$work/value"
+for key in a b c; do
+    "$assay" put --engine lsm --dir "$work/flushed" --set lsm.memtable_bytes=4096 --set lsm.compression=none $key <"$work/value"
+    "$assay" put --engine bitcask --dir "$work/hinted" --set bitcask.segment_bytes=4096 $key <"$work/value"
+done
+for kind in flushed/table flushed/wal hinted/log hinted/hint; do
+    file=$(find "$work/${kind%/*}" -name "*.${kind#*/}" -size +0 | sort | head -n 1)
+    [ -n "$file" ] || not_ok "there_is_a_${kind#*/}" "$(ls "$work/${kind%/*}")"
+    cp "$file" "$work/damaged/00000001.${kind#*/}"
+done
+cp "$work/flushed/MANIFEST" "$work/damaged/MANIFEST"
+cp "$work/damaged/00000001.table" "$work/damaged/something"
+if "$assay" dump "$work/damaged/something" | grep -q '^lsm table'; then ok a_table_is_known_under_any_name; else not_ok a_table_is_known_under_any_name; fi
+bytes=$(stat -c %s "$work/damaged/00000001.table")
+overwrite "$work/damaged/00000001.table" $((bytes - 16))
+damaged_dump a_table_with_another_sum 00000001.table $((bytes - 88))
+overwrite "$work/damaged/00000001.table" $((bytes - 88))
+damaged_dump a_table_with_another_magic 00000001.table $((bytes - 88))
+truncate -s $((bytes - 40)) "$work/damaged/00000001.table"
+damaged_dump a_table_that_is_cut 00000001.table $((bytes - 128))
+: >"$work/damaged/00000001.table"
+damaged_dump a_table_that_is_empty 00000001.table 0
+overwrite "$work/damaged/MANIFEST" 0
+damaged_dump a_manifest_with_another_magic MANIFEST 0
+for file in wal log hint; do
+    overwrite "$work/damaged/00000001.$file" 0
+done
+if "$assay" dump "$work/damaged/00000001.wal" >/dev/null; then ok the_second_header_of_a_log_does; else not_ok the_second_header_of_a_log_does; fi
+overwrite "$work/damaged/00000001.wal" 64
+damaged_dump a_log_of_the_tree_with_another_magic 00000001.wal 0
+damaged_dump a_segment_with_another_magic 00000001.log 0
+damaged_dump a_hint_with_another_magic 00000001.hint 0
+
 # Every engine that keeps data, against the store of every other.
 engines=$("$assay" engines | awk 'NR > 1 && $NF != "-" && $2 != "not" { print $1 }')
 for a in $engines; do

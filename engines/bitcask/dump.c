@@ -100,11 +100,12 @@ static void dump_records(FILE *out, const struct segment *segment, bool *damaged
 /* The kind and number come from the header itself, so that a copy under any name can be read. */
 static kv_status dump_segment(struct segment *segment, FILE *out)
 {
-    struct segment_header header;
+    struct segment_header header = {0};
     uint64_t              durable_seq = 0;
     bool                  damaged = false;
 
-    memcpy(&header, segment->map, sizeof header);
+    if (segment->map)
+        memcpy(&header, segment->map, sizeof header);
     segment->kind = header.kind == SEGMENT_MERGED ? SEGMENT_MERGED : SEGMENT_LOG;
     segment->id = header.id;
     switch (segment_header_read(segment, &durable_seq)) {
@@ -114,6 +115,9 @@ static kv_status dump_segment(struct segment *segment, FILE *out)
         fprintf(out, "bitcask %s segment %" PRIu64 ", salt %016" PRIx64 ", from seq %" PRIu64 ", durable up to %" PRIu64 "\n",
                 segment->kind == SEGMENT_LOG ? "log" : "merged", segment->id, segment->salt, segment->base_seq, durable_seq);
         break;
+    case SEGMENT_BLANK:
+        fprintf(out, "bitcask segment, not begun\n");
+        return KV_OK;
     default: return segment_damaged(segment, 0, "the header of the segment contradicts its checksum");
     }
     if (segment->kind == SEGMENT_LOG)
@@ -139,6 +143,15 @@ static kv_status dump_hint(const struct segment *file, FILE *out)
     return KV_OK;
 }
 
+/* Of a file whose magic is damaged, or cut off. */
+static bool is_named(const char *path, const char *ending)
+{
+    const char *slash = strrchr(path, '/');
+    uint64_t    id;
+
+    return segment_parse_name(slash ? slash + 1 : path, ending, &id);
+}
+
 kv_status bitcask_dump(const char *path, FILE *out)
 {
     struct segment *file;
@@ -150,6 +163,10 @@ kv_status bitcask_dump(const char *path, FILE *out)
     if (file->limit >= sizeof(struct segment_header) && memcmp(file->map, SEGMENT_MAGIC, 8) == 0)
         status = dump_segment(file, out);
     else if (file->limit >= 8 && memcmp(file->map, HINT_MAGIC, 8) == 0)
+        status = dump_hint(file, out);
+    else if (is_named(path, "log") || is_named(path, "merged"))
+        status = dump_segment(file, out);
+    else if (is_named(path, "hint"))
         status = dump_hint(file, out);
     else
         status = kv_fail(KV_MISMATCH, "%s is no file of bitcask", path);

@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "engines/base/print.h"
 #include "engines/lsm/version.h"
@@ -157,25 +158,55 @@ static kv_status dump_manifest(FILE *out, const struct wal *file)
     return KV_OK;
 }
 
+/* ---- Any of them. ---- */
+
+enum kind { KIND_NONE, KIND_WAL, KIND_MANIFEST, KIND_TABLE };
+
+static bool has_magic(const struct wal *file, uint64_t offset, const char *magic)
+{
+    return file->capacity >= 8 && offset <= file->capacity - 8 && memcmp(file->map + offset, magic, 8) == 0;
+}
+
+static enum kind kind_of_bytes(const struct wal *file)
+{
+    if (has_magic(file, 0, WAL_MAGIC) || has_magic(file, WAL_FIRST / 2, WAL_MAGIC))
+        return KIND_WAL;
+    if (has_magic(file, 0, MANIFEST_MAGIC))
+        return KIND_MANIFEST;
+    if (file->capacity >= sizeof(struct table_footer) && has_magic(file, file->capacity - sizeof(struct table_footer), TABLE_MAGIC))
+        return KIND_TABLE;
+    return KIND_NONE;
+}
+
+/* Of a file whose magic is damaged, or cut off. */
+static enum kind kind_of_name(const char *path)
+{
+    const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
+    uint64_t    id;
+
+    return name_parse(name, wal_name, &id)     ? KIND_WAL
+           : name_parse(name, table_name, &id) ? KIND_TABLE
+           : strcmp(name, MANIFEST_NAME) == 0  ? KIND_MANIFEST
+                                               : KIND_NONE;
+}
+
 kv_status lsm_dump(const char *path, FILE *out)
 {
-    const char         *dir = *path == '/' ? "" : ".", *name = *path == '/' ? path + 1 : path;
-    struct table_footer footer = {0};
-    enum wal_state      state;
-    struct wal         *file; /* whatever it is, it is mapped like a log */
-    kv_status           status;
+    const char    *dir = *path == '/' ? "" : ".", *name = *path == '/' ? path + 1 : path;
+    enum kind      kind;
+    enum wal_state state;
+    struct wal    *file; /* whatever it is, it is mapped like a log */
+    kv_status      status = KV_MISMATCH;
 
     TRY(wal_open_named(dir, name, 0, O_RDONLY, &file, &state));
-    if (file->capacity >= sizeof footer)
-        memcpy(&footer, file->map + file->capacity - sizeof footer, sizeof footer);
-    if (file->capacity >= 8 && memcmp(file->map, WAL_MAGIC, 8) == 0)
-        status = dump_wal(out, file, state);
-    else if (file->capacity >= 8 && memcmp(file->map, MANIFEST_MAGIC, 8) == 0)
-        status = dump_manifest(out, file);
-    else if (memcmp(footer.magic, TABLE_MAGIC, 8) == 0)
-        status = dump_table(out, dir, name);
-    else
-        status = kv_fail(KV_MISMATCH, "%s is no file of lsm", path);
+    if ((kind = kind_of_bytes(file)) == KIND_NONE)
+        kind = kind_of_name(path);
+    switch (kind) {
+    case KIND_WAL:      status = dump_wal(out, file, state); break;
+    case KIND_MANIFEST: status = dump_manifest(out, file); break;
+    case KIND_TABLE:    status = dump_table(out, dir, name); break;
+    case KIND_NONE:     fail_set("%s is no file of lsm", path); break;
+    }
     wal_free(file);
     return status;
 }

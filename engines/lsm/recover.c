@@ -32,18 +32,6 @@ struct recovery {
 
 /* ---- Which files. ---- */
 
-static bool parse_name(const char *name, char *(*form)(char *, uint64_t), uint64_t *id)
-{
-    char again[64];
-
-    /* Written back and compared: 7.wal, +7.wal and 007.wal are nobody's, whatever strtoull would make of them. */
-    if (*name < '0' || *name > '9')
-        return false;
-    errno = 0;
-    *id = strtoull(name, NULL, 10);
-    return errno == 0 && *id > 0 && strcmp(name, form(again, *id)) == 0;
-}
-
 static bool note(uint64_t **list, size_t *count, uint64_t id)
 {
     uint64_t *more = realloc(*list, (*count + 1) * sizeof *more);
@@ -73,9 +61,9 @@ static kv_status list_files(struct recovery *recovery)
     if (!dir)
         return kv_fail_errno("open %s", path);
     while (good && (entry = readdir(dir)) != NULL) {
-        if (parse_name(entry->d_name, wal_name, &id))
+        if (name_parse(entry->d_name, wal_name, &id))
             good = note(&recovery->log, &recovery->logs, id);
-        else if (parse_name(entry->d_name, table_name, &id))
+        else if (name_parse(entry->d_name, table_name, &id))
             good = note(&recovery->table, &recovery->tables, id);
         else
             continue;

@@ -1,11 +1,13 @@
 /* wal.c -- making, opening and reading log files. */
 #include "engines/lsm/wal.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/random.h>
 #include <unistd.h>
 
@@ -13,6 +15,18 @@ char *wal_name(char out[WAL_NAME_MAX], uint64_t id)
 {
     snprintf(out, WAL_NAME_MAX, "%08" PRIu64 ".wal", id);
     return out;
+}
+
+bool name_parse(const char *name, char *(*form)(char *, uint64_t), uint64_t *id)
+{
+    char again[64];
+
+    /* Written back and compared: 7.wal, +7.wal and 007.wal are nobody's, whatever strtoull would make of them. */
+    if (*name < '0' || *name > '9')
+        return false;
+    errno = 0;
+    *id = strtoull(name, NULL, 10);
+    return errno == 0 && *id > 0 && strcmp(name, form(again, *id)) == 0;
 }
 
 void wal_free(struct wal *wal)

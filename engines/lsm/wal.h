@@ -64,6 +64,8 @@ struct wal {
 };
 
 char *wal_name(char out[WAL_NAME_MAX], uint64_t id); /* "00000007.wal" */
+/* True when the whole of name is one that form, wal_name or table_name, writes. */
+bool name_parse(const char *name, char *(*form)(char *, uint64_t), uint64_t *id);
 
 static inline uint64_t wal_write_bytes(uint64_t key_bytes, uint64_t value_bytes)
 {
