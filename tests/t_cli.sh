@@ -187,6 +187,19 @@ damaged_dump a_log_of_the_tree_with_another_magic 00000001.wal 0
 damaged_dump a_segment_with_another_magic 00000001.log 0
 damaged_dump a_hint_with_another_magic 00000001.hint 0
 
+# A store whose identity is gone is a damaged store; files of others are none.
+mkdir "$work/others"
+touch "$work/others/LOCK" "$work/others/CURRENT" "$work/others/000003.log"
+for engine in lsm bitcask; do
+    "$assay" put --engine $engine --dir "$work/lost-$engine" key value
+    rm "$work/lost-$engine/STORE"
+    before=$(ls "$work/lost-$engine")
+    refused "a_store_of_${engine}_without_its_identity" 1 "lost-$engine/STORE at 0: " get --engine $engine --dir "$work/lost-$engine" key
+    refused "and_${engine}_makes_none_of_it" 1 "lost-$engine/STORE at 0: " put --engine $engine --dir "$work/lost-$engine" key value
+    if [ "$(ls "$work/lost-$engine")" = "$before" ]; then ok it_stays_as_it_is; else not_ok it_stays_as_it_is "$(ls "$work/lost-$engine")"; fi
+    refused "a_database_of_others_is_no_store_of_$engine" 2 "$work/others" get --engine $engine --dir "$work/others" key
+done
+
 # Every engine that keeps data, against the store of every other.
 engines=$("$assay" engines | awk 'NR > 1 && $NF != "-" && $2 != "not" { print $1 }')
 for a in $engines; do

@@ -168,18 +168,37 @@ static kv_status parse_identity(struct storedir *dir, const struct file *file, c
     return parse_parameters(file, text + used, kind);
 }
 
+/* LOCK, and beside it what only a store has. */
+static bool is_rest_of_store(const char *path, const struct storedir_kind *kind)
+{
+    DIR                 *listing = opendir(path);
+    const struct dirent *entry;
+    bool                 locked = false, owned = false;
+
+    while (listing && (entry = readdir(listing)) != NULL) {
+        locked |= strcmp(entry->d_name, LOCK) == 0;
+        owned |= strcmp(entry->d_name, MADE) == 0 || (kind->owns && kind->owns(entry->d_name));
+    }
+    if (listing)
+        closedir(listing);
+    return locked && owned;
+}
+
 /* Before anything is made in it: a directory of somebody else's files stays as it is. */
-static kv_status refuse_strangers(const char *path)
+static kv_status refuse_strangers(const char *path, const struct storedir_kind *kind)
 {
     char identity[sizeof IDENTITY + 4096];
     bool empty;
 
     TRY(look_for_strangers(path, &empty));
     snprintf(identity, sizeof identity, "%s/" IDENTITY, path);
-    if (!empty && access(identity, F_OK) < 0)
-        return errno == ENOENT ? kv_fail(KV_MISMATCH, "%s is not empty and holds no store (no file " IDENTITY ")", path)
-                               : kv_fail_errno("look for %s", identity);
-    return KV_OK;
+    if (empty || access(identity, F_OK) == 0)
+        return KV_OK;
+    if (errno != ENOENT)
+        return kv_fail_errno("look for %s", identity);
+    if (is_rest_of_store(path, kind))
+        return kv_fail(KV_CORRUPT, "%s at 0: the identity of the store is missing, and the rest of it is there", identity);
+    return kv_fail(KV_MISMATCH, "%s is not empty and holds no store (no file " IDENTITY ")", path);
 }
 
 static kv_status open_or_create(struct storedir *dir, const struct storedir_kind *kind)
@@ -190,7 +209,7 @@ static kv_status open_or_create(struct storedir *dir, const struct storedir_kind
     bool        empty;
     kv_status   status;
 
-    TRY(refuse_strangers(dir->path)); /* again, now that nobody else can be making a store here */
+    TRY(refuse_strangers(dir->path, kind)); /* again, now that nobody else can be making a store here */
     TRY(look_for_strangers(dir->path, &empty));
     if (empty)
         return create(dir, kind);
@@ -209,7 +228,7 @@ kv_status storedir_open(struct storedir *dir, const char *path, const struct sto
     *dir = (struct storedir){.path = strdup(path), .lock = FILE_CLOSED};
     if (!dir->path)
         return kv_fail(KV_NO_MEMORY, "no memory for a path");
-    if ((status = make_directory(path)) == KV_OK && (status = refuse_strangers(path)) == KV_OK &&
+    if ((status = make_directory(path)) == KV_OK && (status = refuse_strangers(path, kind)) == KV_OK &&
         (status = take_lock(dir)) == KV_OK)
         status = open_or_create(dir, kind);
     if (status != KV_OK)

@@ -37,6 +37,7 @@ struct storedir_kind {
     /* In: the values for a new store.  Out: those of the store that was found.  NULL when there are none. */
     struct storedir_parameter *parameters;
     size_t                     count;
+    bool (*owns)(const char *name); /* whether an engine's own file has this name, and hardly any other; NULL: not told */
 };
 
 struct storedir {
@@ -49,7 +50,7 @@ struct storedir {
 /*
  * Makes or opens the directory and locks it.  KV_BUSY when another open holds it (also in this process); KV_MISMATCH
  * when it holds something else: files without an identity, another engine, a newer format; KV_CORRUPT for a damaged
- * identity.
+ * identity, or a missing one where files say that there was a store (LOCK, and MADE or one that the engine owns).
  */
 MUST_USE kv_status storedir_open(struct storedir *dir, const char *path, const struct storedir_kind *kind);
 void storedir_close(struct storedir *dir);

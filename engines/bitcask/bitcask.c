@@ -238,9 +238,16 @@ static kv_status check_format(const struct bitcask *store)
                    "snapshot with the program that wrote it, and load that", store->dir.path, store->dir.format, FORMAT);
 }
 
+static bool is_own(const char *name)
+{
+    uint64_t id;
+
+    return segment_parse_name(name, "log", &id) || segment_parse_name(name, "merged", &id);
+}
+
 static kv_status bitcask_open(const struct kv_config *config, struct kv_store **out)
 {
-    struct storedir_kind kind = {.engine = "bitcask", .format = FORMAT};
+    struct storedir_kind kind = {.engine = "bitcask", .format = FORMAT, .owns = is_own};
     struct bitcask      *store = calloc(1, sizeof *store);
     kv_status            status;
     char                 said[FAIL_BYTES_MAX];

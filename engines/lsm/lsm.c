@@ -296,6 +296,13 @@ static kv_status lsm_close(struct kv_store *base)
     return status;
 }
 
+bool tree_owns(const char *name)
+{
+    uint64_t id;
+
+    return name_parse(name, wal_name, &id) || name_parse(name, table_name, &id);
+}
+
 static kv_status lsm_open(const struct kv_config *config, struct kv_store **out)
 {
     struct storedir_kind kind = STORE_KIND;

@@ -30,7 +30,8 @@
 #include "engines/lsm/version.h"
 #include "engines/lsm/wal.h"
 
-#define STORE_KIND ((struct storedir_kind){.engine = "lsm", .format = 2})
+#define STORE_KIND ((struct storedir_kind){.engine = "lsm", .format = 2, .owns = tree_owns})
+bool tree_owns(const char *name); /* lsm.c */
 
 #define STRIPES         48u                  /* few: a batch may hold all of them (and ThreadSanitizer follows up to 64) */
 #define MEMTABLES_MAX   16u                  /* immutable ones in a view */
