@@ -250,9 +250,10 @@ kv_status kv_open(const struct kv_engine *engine, const struct kv_config *config
         return status;
     (*out)->engine = engine;
     (*out)->modify = engine->modify ? NULL : lock_new();
-    if (engine->modify || (*out)->modify)
+    (*out)->dir = engine->can & KV_DURABLE ? realpath(config->dir, NULL) : NULL;
+    if ((engine->modify || (*out)->modify) && (!(engine->can & KV_DURABLE) || (*out)->dir))
         return KV_OK;
-    status = engine->close(*out);
+    status = kv_close(*out);
     *out = NULL;
     return status != KV_OK ? status : kv_fail(KV_NO_MEMORY, "no memory for a store");
 }
@@ -262,6 +263,7 @@ kv_status kv_close(struct kv_store *store)
     if (!store)
         return KV_OK;
     free(store->modify);
+    free(store->dir);
     return store->engine->close(store);
 }
 

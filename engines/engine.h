@@ -28,7 +28,7 @@
 #include "engines/base/slice.h"
 #include "engines/base/status.h"
 
-#define KV_ABI             5u /* raised whenever a plug-in built before would misread this header */
+#define KV_ABI             6u /* raised whenever a plug-in built before would misread this header */
 #define KV_KEY_BYTES_MAX   65535u
 #define KV_VALUE_BYTES_MAX (UINT32_C(256) << 20)
 #define KV_BATCH_MAX       65536u /* operations in one kv_write or kv_get_many */
@@ -146,6 +146,7 @@ char *kv_config_text(const struct kv_engine *engine, const struct kv_config *con
 struct kv_store {
     const struct kv_engine *engine; /* set by the wrapper */
     struct kv_lock         *modify; /* the wrapper's own: plain modify for engines that leave the slot empty */
+    char                   *dir;    /* the wrapper's own: where the store is, without links; NULL for engines without KV_DURABLE */
 };
 
 struct kv_session {
@@ -258,6 +259,9 @@ MUST_USE kv_status kv_restore(const struct kv_engine *engine, const struct kv_co
  * with this one only files that never change, and is durable.  dir must be absent or empty, and where the engine links, in the same
  * file system; it appears whole and synced, or stays as it was. */
 MUST_USE kv_status kv_checkpoint(struct kv_session *session, const char *dir);
+/* KV_INVALID with a sentence when dir is that of the store, or within it, by whatever path; kv_checkpoint asks too.  Who opens a store
+ * for a checkpoint asks before. */
+MUST_USE kv_status kv_checkpoint_check(const char *store_dir, const char *dir);
 MUST_USE kv_status kv_compact(struct kv_session *session);
 
 /*

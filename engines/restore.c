@@ -212,6 +212,37 @@ static kv_status build_checkpoint(void *arg, const char *dir)
     return session->store->engine->checkpoint(session, dir);
 }
 
+/* Of a directory that need not be there the parent decides.  NULL: neither is there, or there is no memory. */
+static char *real_place(const char *path)
+{
+    char *real = realpath(path, NULL), *copy, *slash;
+
+    if (real || errno != ENOENT || !(copy = without_slashes(path)))
+        return real;
+    if ((slash = strrchr(copy, '/')) == NULL)
+        real = realpath(".", NULL);
+    else if (slash == copy)
+        real = realpath("/", NULL);
+    else {
+        *slash = '\0';
+        real = realpath(copy, NULL);
+    }
+    free(copy);
+    return real;
+}
+
+/* A store's directory is the engine's: what is not its own it may take for a leftover, and what is made there goes with the store. */
+kv_status kv_checkpoint_check(const char *store_dir, const char *dir)
+{
+    char  *store = realpath(store_dir, NULL), *place = real_place(dir);
+    size_t bytes = store ? strlen(store) : 0;
+    bool   inside = store && place && strncmp(store, place, bytes) == 0 && (place[bytes] == '\0' || place[bytes] == '/');
+
+    free(store);
+    free(place);
+    return inside ? kv_fail(KV_INVALID, "%s is within the store in %s; a checkpoint needs a directory outside of it", dir, store_dir) : KV_OK;
+}
+
 kv_status kv_checkpoint(struct kv_session *session, const char *dir)
 {
     const struct kv_engine *engine = session->store->engine;
@@ -220,5 +251,6 @@ kv_status kv_checkpoint(struct kv_session *session, const char *dir)
         return kv_fail(KV_UNSUPPORTED, "engine %s does not offer checkpoints", engine->name);
     if (!dir || !*dir)
         return kv_fail(KV_INVALID, "a checkpoint needs a directory");
+    TRY(kv_checkpoint_check(session->store->dir, dir));
     return build_beside(dir, "checkpointing", "a checkpoint makes", build_checkpoint, session);
 }

@@ -395,6 +395,8 @@ int command_checkpoint(int argc, char **argv)
         return args_wrong(&command, "engine %s does not offer checkpoints; \"assay engines\" tells which do", engine->name);
     if (is_there(to))
         return args_wrong(&command, "--to: %s is there already: write a name that is not taken, or an empty directory", to);
+    if (place.dir && kv_checkpoint_check(place.dir, to) != KV_OK)
+        return args_wrong(&command, "--to: %s", fail_text());
     if ((code = open_place(&place, false)) < 0)
         code = close_place(&place, kv_checkpoint(place.session, to));
     return code;

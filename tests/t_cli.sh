@@ -140,6 +140,12 @@ refused a_checkpoint_of_no_store 2 "$work/nowhere" checkpoint --engine lsm --dir
 refused a_checkpoint_of_an_engine_without 2 checkpoints checkpoint --engine $e --dir "$store" --to "$work/copy2"
 refused a_checkpoint_beside_nothing 2 "make that first" checkpoint --engine lsm --dir "$work/tree" --to "$work/no/where"
 absent a_refused_checkpoint_leaves_nothing "$work/copy2"
+mkdir "$work/elsewhere" && ln -s "$work/tree" "$work/elsewhere/link"
+before=$(cd "$work/tree" && ls -l --time-style=full-iso)
+refused a_checkpoint_into_its_own_store 2 "within the store" checkpoint --engine lsm --dir "$work/tree" --to "$work/tree/copy"
+refused by_whatever_path 2 "within the store" checkpoint --engine lsm --dir "$work/tree/" --to "$work/elsewhere/link/../tree/copy/"
+if [ "$(cd "$work/tree" && ls -l --time-style=full-iso)" = "$before" ]; then ok and_nothing_was_touched; else not_ok and_nothing_was_touched; fi
+works a_name_that_begins_alike_is_another '' checkpoint --engine lsm --dir "$work/tree" --to "$work/tree.copy"
 
 mkdir "$work/letters" && echo hello >"$work/letters/letter.txt"
 refused a_directory_with_other_things_in_it 2 "$work/letters" put --engine $e --dir "$work/letters" key value

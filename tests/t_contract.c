@@ -1924,6 +1924,8 @@ static void a_checkpoint_is_a_store_of_its_own(void **state)
 
     snprintf(dir, sizeof dir, "%s", path_in(subject, "checkpoint"));
     must(kv_checkpoint(s.session, path_in(subject, "of-empty")));
+    expect(KV_INVALID, kv_checkpoint(s.session, path_in(subject, "store/within")));
+    assert_int_equal(access(path_in(subject, "store/within.checkpointing"), F_OK), -1);
     rng_seed(&first.rng, seed, 15);
     fill_model(subject, s.session, &first, 400);
     if (subject->engine->can & KV_COMPACT)
