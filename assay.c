@@ -5,7 +5,6 @@
 #include <string.h>
 
 #include "common/commands.h"
-#include "common/stop.h"
 #include "common/words.h"
 
 static const struct {
@@ -54,7 +53,6 @@ int main(int argc, char **argv)
     const char *names[COMMAND_COUNT];
 
     reserve_streams();
-    stop_install();
     if (argc < 2 || strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0 || strcmp(argv[1], "help") == 0) {
         print_help();
         return written(argc < 2 ? 2 : 0);

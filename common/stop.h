@@ -1,8 +1,9 @@
 /*
  * stop.h -- Ctrl-C ends a run cleanly.
  *
- * SIGINT, SIGTERM and SIGHUP set a flag that long loops look at; a second SIGINT kills.  Children made by child.h ignore SIGINT:
- * their parent decides.
+ * SIGINT, SIGTERM and SIGHUP set a flag that long loops look at; a second signal kills.  Children made by child.h ignore SIGINT:
+ * their parent decides.  For the commands that have something to end: the others, which look into a store, end at the first one,
+ * also while a long open goes on.
  */
 #ifndef ASSAY_COMMON_STOP_H
 #define ASSAY_COMMON_STOP_H

@@ -502,5 +502,6 @@ int command_crash(int argc, char **argv)
     if (code >= 0)
         return code;
     command = crash;
+    stop_install();
     return request.replay ? replay(&request) : run(&request, argc, argv);
 }

@@ -1189,6 +1189,7 @@ int command_bench(int argc, char **argv)
     if ((code = args_parse(&command, argc, argv, NULL)) >= 0)
         return code;
     bench.force = force;
+    stop_install();
     if (!resolve(&bench))
         return args_wrong(&command, "%s", fail_text());
     if (traced)

@@ -1111,6 +1111,7 @@ int command_calibrate(int argc, char **argv)
 
     if (rc >= 0)
         return rc;
+    stop_install();
     if (budget_ns == 0)
         return args_wrong(&command, "--seconds 0 measures nothing; write 1 or more");
     if (stat(dir, &status) != 0)

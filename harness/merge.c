@@ -17,6 +17,7 @@
 #include "common/commands.h"
 #include "common/fail.h"
 #include "common/outfile.h"
+#include "common/stop.h"
 #include "harness/compare.h"
 #include "harness/hist.h"
 #include "harness/together.h"
@@ -401,6 +402,7 @@ int command_merge(int argc, char **argv)
 
     if (rc >= 0)
         return rc;
+    stop_install(); /* it ends soon, and its temporary file is not left */
     if (files.count == 0)
         return args_wrong(&command, "no result file is named; write assay merge a.json b.json --out both.json");
     if (!outfile_open(&file, out))

@@ -202,6 +202,7 @@ int command_report(int argc, char **argv)
 
     if (rc >= 0)
         return rc;
+    stop_install();
     if (!out)
         return args_wrong(&command, "--out is missing; write --out DIR");
     if (files.count == 0)

@@ -193,6 +193,23 @@ damaged_dump a_log_of_the_tree_with_another_magic 00000001.wal 0
 damaged_dump a_segment_with_another_magic 00000001.log 0
 damaged_dump a_hint_with_another_magic 00000001.hint 0
 
+# A signal ends what looks into a store or writes to it at once, whatever it waits for.
+mkfifo "$work/never"
+for signal in TERM HUP; do
+    "$assay" put --engine lsm --dir "$work/tree" key <"$work/never" 2>"$work/err" &
+    pid=$!
+    exec 3>"$work/never"
+    for ((i = 0; i < 500; i++)); do
+        [[ $(cat /proc/$pid/wchan /proc/$pid/cmdline 2>/dev/null | tr '\0' ' ') == *read*put* ]] && break
+        sleep 0.01
+    done
+    kill -$signal $pid
+    wait $pid 2>/dev/null
+    code=$?
+    exec 3>&-
+    if [ $code = $((128 + $(kill -l $signal))) ]; then ok "SIG${signal}_ends_a_put"; else not_ok "SIG${signal}_ends_a_put" "exit $code: $(cat "$work/err")"; fi
+done
+
 # A store whose identity is gone is a damaged store; files of others are none.
 mkdir "$work/others"
 touch "$work/others/LOCK" "$work/others/CURRENT" "$work/others/000003.log"
