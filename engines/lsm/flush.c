@@ -250,6 +250,11 @@ static void *flush_on_and_on(void *arg)
     while (!store->background.closing && !tree_failed(store)) {
         struct memtable *memtable;
         uint64_t         seen = store->background.changes;
+        if (store->background.want_spare && store->background.preparing) {
+            /* The end of a checkpoint does (log_forget): two at a time could be used in another order than that of their numbers. */
+            pthread_cond_wait(&store->background.cond, &store->background.lock);
+            continue;
+        }
         if (store->background.want_spare) {
             store->background.want_spare = false;
             store->background.preparing = true;

@@ -1,0 +1,136 @@
+/* t_lsm_logs.c -- the numbers of the tree's logs are in the order in which they are used, whoever makes them. */
+#define ENGINE lsm_engine
+#include "tests/bitcask_util.h"
+
+#include <pthread.h>
+#include <sys/wait.h>
+
+#include "engines/lsm/store.h"
+
+#define PATIENCE 5000 /* ms */
+
+/* The linker turns these calls of the engine's parts into ours. */
+kv_status __real_manifest_write(const char *dir, const struct manifest *manifest, const struct version *version);
+kv_status __wrap_manifest_write(const char *dir, const struct manifest *manifest, const struct version *version);
+kv_status __real_table_open(const char *dir, uint64_t id, struct cache *cache, struct table **out);
+kv_status __wrap_table_open(const char *dir, uint64_t id, struct cache *cache, struct table **out);
+kv_status __real_tree_name_log(struct lsm *store, uint64_t id, enum naming naming);
+kv_status __wrap_tree_name_log(struct lsm *store, uint64_t id, enum naming naming);
+
+static _Thread_local bool checkpoints; /* this thread does */
+static int                copied, may_end, names, hold, held;
+
+static void set(int *flag, int value)
+{
+    __atomic_store_n(flag, value, __ATOMIC_RELEASE);
+}
+
+static void wait_for(const int *flag, int value)
+{
+    for (int i = 0; i < PATIENCE && __atomic_load_n(flag, __ATOMIC_ACQUIRE) != value; i++)
+        usleep(1000);
+}
+
+/* A checkpoint takes long, so that logs wait for its end. */
+kv_status __wrap_manifest_write(const char *dir, const struct manifest *manifest, const struct version *version)
+{
+    if (checkpoints) {
+        set(&copied, 1);
+        wait_for(&may_end, 1);
+    }
+    return __real_manifest_write(dir, manifest, version);
+}
+
+/* A flush takes long. */
+kv_status __wrap_table_open(const char *dir, uint64_t id, struct cache *cache, struct table **out)
+{
+    set(&held, 1);
+    wait_for(&hold, 0);
+    return __real_table_open(dir, id, cache, out);
+}
+
+/* And so does it to name the log that the end of a checkpoint has set free. */
+kv_status __wrap_tree_name_log(struct lsm *store, uint64_t id, enum naming naming)
+{
+    if (checkpoints) {
+        set(&names, 1);
+        usleep(300000);
+    }
+    return __real_tree_name_log(store, id, naming);
+}
+
+static void *make_checkpoint(void *arg)
+{
+    struct db *db = arg;
+    kv_status  status;
+
+    checkpoints = true;
+    status = kv_checkpoint(db->session, at("checkpoint"));
+    return (void *)(intptr_t)(status == KV_OK);
+}
+
+/* So much that each of them begins a memtable and a log. */
+static void put_large(struct db *db, const char *key)
+{
+    static char value[3000];
+
+    memset(value, *key, sizeof value);
+    must(kv_put(db->session, slice_text(key), slice_of(value, sizeof value)));
+}
+
+static void write_and_die(void)
+{
+    struct db db = open_db(at("db"), "memtable_bytes=4096 memtables=8"), other = db;
+    pthread_t thread;
+    void     *made;
+
+    must(kv_session_open(db.store, &other.session));
+    put_large(&db, "a");
+    if (pthread_create(&thread, NULL, make_checkpoint, &other))
+        _exit(1);
+    wait_for(&copied, 1);
+    put_large(&db, "b"); /* a's memtable is written out, its log waits for the checkpoint */
+    while (kv_stat(db.store, "flushes") < 1 || kv_stat(db.store, "debt_bytes") > 0)
+        usleep(1000);
+    usleep(50000);
+    set(&held, 0);
+    set(&hold, 1);
+    put_large(&db, "c");
+    wait_for(&held, 1);
+    put_large(&db, "d"); /* takes the log that was ready; the flusher is to make the next one, and does not come to it */
+    set(&may_end, 1);
+    wait_for(&names, 1); /* a's log is becoming the next one */
+    set(&hold, 0);
+    usleep(100000);
+    set(&hold, 1);
+    put_large(&db, "e");
+    pthread_join(thread, &made);
+    put_large(&db, "f");
+    _exit(made ? 0 : 1);
+}
+
+static void two_that_make_a_log_do_not_overtake_each_other(void **state)
+{
+    static const char *const keys[] = {"a", "b", "c", "d", "e", "f"};
+    struct db                db;
+    pid_t                    child;
+    int                      status;
+
+    (void)state;
+    if ((child = fork()) == 0)
+        write_and_die();
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+    db = open_db(at("db"), "memtable_bytes=4096");
+    for (size_t i = 0; i < sizeof keys / sizeof *keys; i++)
+        assert_int_equal(get(&db, keys[i])[0], *keys[i]);
+    close_db(&db);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(two_that_make_a_log_do_not_overtake_each_other, make_root, remove_root),
+    };
+    return cmocka_run_group_tests_name("lsm logs", tests, NULL, NULL);
+}
