@@ -240,7 +240,8 @@ kv_status kv_checkpoint_check(const char *store_dir, const char *dir)
 
     free(store);
     free(place);
-    return inside ? kv_fail(KV_INVALID, "%s is within the store in %s; a checkpoint needs a directory outside of it", dir, store_dir) : KV_OK;
+    return inside ? kv_fail(KV_INVALID, "%s is within the store in %s; a checkpoint needs a directory outside of it", dir, store_dir)
+                  : KV_OK;
 }
 
 kv_status kv_checkpoint(struct kv_session *session, const char *dir)

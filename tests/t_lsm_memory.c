@@ -26,8 +26,8 @@ static kv_status put_bytes(struct db *db, const char *key, char byte, size_t byt
 }
 
 /*
- * A large write wants a new log, and this thread gets no memory at some point of that.  What is small goes on into the old log then, and the
- * next large one begins another.  The process ends without a close.
+ * A large write wants a new log, and this thread gets no memory at some point of that.  What is small goes on into the old log
+ * then, and the next large one begins another.  The process ends without a close.
  */
 static void write_and_die(int turn, const char *options)
 {

@@ -169,13 +169,13 @@ static bool has_magic(const struct wal *file, uint64_t offset, const char *magic
 
 static enum kind kind_of_bytes(const struct wal *file)
 {
-    if (has_magic(file, 0, WAL_MAGIC) || has_magic(file, WAL_FIRST / 2, WAL_MAGIC))
+    if (has_magic(file, 0, WAL_MAGIC))
         return KIND_WAL;
     if (has_magic(file, 0, MANIFEST_MAGIC))
         return KIND_MANIFEST;
     if (file->capacity >= sizeof(struct table_footer) && has_magic(file, file->capacity - sizeof(struct table_footer), TABLE_MAGIC))
         return KIND_TABLE;
-    return KIND_NONE;
+    return has_magic(file, WAL_FIRST / 2, WAL_MAGIC) ? KIND_WAL : KIND_NONE; /* its second header */
 }
 
 /* Of a file whose magic is damaged, or cut off. */
