@@ -250,8 +250,8 @@ kv_status kv_open(const struct kv_engine *engine, const struct kv_config *config
         return status;
     (*out)->engine = engine;
     (*out)->modify = engine->modify ? NULL : lock_new();
-    (*out)->dir = engine->can & KV_DURABLE ? realpath(config->dir, NULL) : NULL;
-    if ((engine->modify || (*out)->modify) && (!(engine->can & KV_DURABLE) || (*out)->dir))
+    (*out)->dir = engine->can & KV_DURABLE && config->dir ? realpath(config->dir, NULL) : NULL;
+    if (engine->modify || (*out)->modify)
         return KV_OK;
     status = kv_close(*out);
     *out = NULL;

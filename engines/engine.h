@@ -146,7 +146,7 @@ char *kv_config_text(const struct kv_engine *engine, const struct kv_config *con
 struct kv_store {
     const struct kv_engine *engine; /* set by the wrapper */
     struct kv_lock         *modify; /* the wrapper's own: plain modify for engines that leave the slot empty */
-    char                   *dir;    /* the wrapper's own: where the store is, without links; NULL for engines without KV_DURABLE */
+    char                   *dir;    /* the wrapper's own: where the store is, without links; NULL where it is in no directory */
 };
 
 struct kv_session {

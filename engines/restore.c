@@ -234,7 +234,7 @@ static char *real_place(const char *path)
 /* A store's directory is the engine's: what is not its own it may take for a leftover, and what is made there goes with the store. */
 kv_status kv_checkpoint_check(const char *store_dir, const char *dir)
 {
-    char  *store = realpath(store_dir, NULL), *place = real_place(dir);
+    char  *store = store_dir ? realpath(store_dir, NULL) : NULL, *place = real_place(dir);
     size_t bytes = store ? strlen(store) : 0;
     bool   inside = store && place && strncmp(store, place, bytes) == 0 && (place[bytes] == '\0' || place[bytes] == '/');
 

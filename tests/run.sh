@@ -28,7 +28,7 @@ trap 'exit 130' INT TERM
 
 export CMOCKA_MESSAGE_OUTPUT=TAP
 export ASAN_OPTIONS=detect_leaks=1:abort_on_error=0:detect_stack_use_after_return=1 UBSAN_OPTIONS=print_stacktrace=1
-export TSAN_OPTIONS=halt_on_error=1:second_deadlock_stack=1:suppressions=$PWD/tests/tsan.supp
+export TSAN_OPTIONS=halt_on_error=1:second_deadlock_stack=1:atexit_sleep_ms=0:suppressions=$PWD/tests/tsan.supp
 export LSAN_OPTIONS=report_objects=0:print_suppressions=0:suppressions=$PWD/tests/lsan.supp
 
 # One program: BUILD PROGRAM LIMIT_S.  Leaves NAME.out and NAME.sum ("passed failed skipped seconds") in $work.

@@ -501,6 +501,11 @@ static void a_load_of_a_cut_stream_names_the_record(void **state)
  */
 
 #define WRITERS 2
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define ROUNDS 8
+#else
+#define ROUNDS 40
+#endif
 #define BATCH   200 /* large, so that many snapshots begin while one takes its locks */
 
 struct writer {
@@ -585,7 +590,7 @@ static void snapshots_while_writing(const struct kv_engine *engine)
         writer[i] = (struct writer){.store = o.store, .number = i};
         pthread_create(&thread[i], NULL, write_rounds, &writer[i]);
     }
-    for (int i = 0; i < (EPOCH_TSAN ? 8 : 40); i++) {
+    for (int i = 0; i < ROUNDS; i++) {
         uint64_t before[WRITERS];
         for (unsigned w = 0; w < WRITERS; w++)
             before[w] = __atomic_load_n(&writer[w].rounds, __ATOMIC_RELAXED);
