@@ -4,7 +4,8 @@
  * There is no hash table: each open table has an array with one pointer for each of its blocks, so a hit costs one load.
  * What is cached stands in one of a few rings, each under its own lock, and a hand goes round and throws out what was not
  * asked for since it came by last (CLOCK; Corbato 1968).  A block comes in unmarked, so one that a scan touches once is
- * among the first to go.
+ * among the first to go.  When a ring is full, only one in four of its misses comes in at all: what is asked for again and again is
+ * there soon, and what is not throws nothing out.
  * A reader uses a block inside the epoch, or takes a reference to keep it beyond.
  */
 #ifndef ASSAY_ENGINES_LSM_CACHE_H
@@ -72,8 +73,8 @@ static inline struct cached_block *cache_find(struct cached_block **home)
 }
 
 /* Inside the epoch.  Publishes the block at home, and makes room for it.  Takes over the reference; returns what stands there
- * now, which is another's block if that was quicker.  A block that is larger than a sixteenth of the budget is not published: it goes
- * when the epoch is left. */
+ * now, which is another's block if that was quicker.  A block that is not let in, or is larger than a sixteenth of the budget, is
+ * not published: it goes when the epoch is left. */
 struct cached_block *cache_add(struct cache *cache, struct epoch_slot *slot, struct cached_block **home, struct cached_block *block);
 /* Of a table that nobody reads any more: removes the block at home at once. */
 void cache_remove(struct cache *cache, struct cached_block **home);

@@ -485,8 +485,8 @@ kv_status table_search(const struct table *table, size_t number, const struct ca
     return search(table, number, block, payload_of(block), key, seq, out);
 }
 
-/* Keys that are spread evenly tell by interpolation where in its block an entry is, give or take a few: so it comes together with
- * the places, and not after them. */
+/* Keys that are spread evenly tell by interpolation (Peterson 1957) where in its block an entry is, give or take a few: so it comes
+ * together with the places, and not after them. */
 static void ask_for_entry(const struct table *table, size_t number, slice key)
 {
     const struct table_row *row = &table->row[number];
