@@ -71,9 +71,9 @@ static void walk(struct wal *wal)
         while (wal_next_write(&writes, &entry, &damaged)) {
             assert(entry.key.size && (entry.type == ENTRY_PUT || !entry.value.size));
             for (size_t i = 0; i < entry.key.size; i++)
-                touched += ((const unsigned char *)entry.key.data)[i];
+                touched = touched + ((const unsigned char *)entry.key.data)[i];
             for (size_t i = 0; i < entry.value.size; i++)
-                touched += ((const unsigned char *)entry.value.data)[i];
+                touched = touched + ((const unsigned char *)entry.value.data)[i];
         }
     }
     (void)wal_durable_behind(wal);

@@ -325,29 +325,38 @@ static size_t missing(const struct table *table, size_t blocks)
 
 #define SCANNED 20000
 
+static struct table *scanned_table(struct cache *cache, const char *format)
+{
+    struct table_options options = {.block_bytes = 1024, .restart_interval = 16, .filter_bits = 0, .buffer_bytes = 1 << 20, .base_seq = 1};
+    struct table_writer *writer;
+    struct table        *table;
+    uint64_t             bytes;
+    char                 key[32], value[100] = {1};
+
+    assert_int_equal(table_writer_open(dir, 1, &options, &writer), KV_OK);
+    for (size_t i = 0; i < SCANNED; i++) {
+        struct entry entry = {.key = slice_of(key, (size_t)sprintf(key, format, i)), .value = slice_of(value, sizeof value),
+                              .seq = 1 + i, .type = ENTRY_PUT};
+        assert_int_equal(table_writer_add(writer, &entry), KV_OK);
+    }
+    assert_int_equal(table_writer_finish(writer, &bytes), KV_OK);
+    assert_int_equal(table_open(dir, 1, cache, &table), KV_OK);
+    return table;
+}
+
 /* What is asked for often stays, whatever passes by once: a scan, a compaction, or gets of all the rest. */
 static void what_is_used_often_outlives_scans(void **state)
 {
     static const char format[] = "key%08zu";
-    char              key[32], value[100] = {1};
+    char              key[32];
 
     (void)state;
     for (int kind = 0; kind < 3; kind++) {
-        struct table_options options = {.block_bytes = 1024, .restart_interval = 16, .filter_bits = 0, .buffer_bytes = 1 << 20, .base_seq = 1};
-        struct table_writer *writer;
         struct cache        *cache = cache_open(256 << 10, 2, true); /* a ninth of the table */
         struct table        *table;
-        uint64_t             bytes;
         size_t               hot = 400, lost = 0, blocks;
 
-        assert_int_equal(table_writer_open(dir, 1, &options, &writer), KV_OK);
-        for (size_t i = 0; i < SCANNED; i++) {
-            struct entry entry = {.key = slice_of(key, (size_t)sprintf(key, format, i)), .value = slice_of(value, sizeof value),
-                                  .seq = 1 + i, .type = ENTRY_PUT};
-            assert_int_equal(table_writer_add(writer, &entry), KV_OK);
-        }
-        assert_int_equal(table_writer_finish(writer, &bytes), KV_OK);
-        assert_int_equal(table_open(dir, 1, cache, &table), KV_OK);
+        table = scanned_table(cache, format);
         for (int round = 0; round < 2; round++)
             touch(table, 0, hot, 1, format);
         blocks = table_find_block(table, slice_of(key, (size_t)sprintf(key, format, hot - 1)));
@@ -378,23 +387,12 @@ static void what_is_used_often_outlives_scans(void **state)
 static void a_full_cache_lets_in_what_comes_again(void **state)
 {
     static const char    format[] = "key%08zu";
-    struct table_options options = {.block_bytes = 1024, .restart_interval = 16, .filter_bits = 0, .buffer_bytes = 1 << 20, .base_seq = 1};
-    struct cache        *cache = cache_open(256 << 10, 2, true);
-    struct table_writer *writer;
-    struct table        *table;
-    uint64_t             bytes;
-    char                 key[32], value[100] = {1};
+    struct cache        *cache = cache_open(256 << 10, 2, true); /* a ninth of the table */
+    struct table        *table = scanned_table(cache, format);
+    char                 key[32];
     size_t               absent = 0, came_in = 0, number, at = 0;
 
     (void)state;
-    assert_int_equal(table_writer_open(dir, 1, &options, &writer), KV_OK);
-    for (size_t i = 0; i < SCANNED; i++) {
-        struct entry entry = {.key = slice_of(key, (size_t)sprintf(key, format, i)), .value = slice_of(value, sizeof value),
-                              .seq = 1 + i, .type = ENTRY_PUT};
-        assert_int_equal(table_writer_add(writer, &entry), KV_OK);
-    }
-    assert_int_equal(table_writer_finish(writer, &bytes), KV_OK);
-    assert_int_equal(table_open(dir, 1, cache, &table), KV_OK);
     touch(table, 0, SCANNED, 1, format);
     assert_true(cache_used_bytes(cache) > 200 << 10 && cache_used_bytes(cache) <= 256 << 10);
     for (; at < SCANNED && absent < 400; at++) {
