@@ -39,6 +39,42 @@ static void closing_a_slot_frees_what_it_retired(void **state)
     epoch_close(epoch);
 }
 
+struct seen_by_one {
+    struct epoch_own own;
+    size_t          *freed;
+};
+
+static void count_own(struct epoch_own *own)
+{
+    ++*((struct seen_by_one *)own)->freed;
+}
+
+static void what_one_session_alone_has_seen_goes_at_its_exit(void **state)
+{
+    struct epoch      *epoch;
+    struct epoch_slot *slot, *other;
+    size_t             freed = 0;
+    struct seen_by_one one = {.own.release = count_own, .freed = &freed}, two = one;
+
+    (void)state;
+    assert_int_equal(epoch_open(&epoch), KV_OK);
+    assert_int_equal(epoch_slot_open(epoch, &slot), KV_OK);
+    assert_int_equal(epoch_slot_open(epoch, &other), KV_OK);
+    epoch_enter(other); /* stays inside, and keeps what is retired */
+    for (size_t round = 1; round <= 3; round++) {
+        epoch_enter(slot);
+        epoch_release_at_exit(slot, &one.own);
+        epoch_release_at_exit(slot, &two.own);
+        assert_int_equal(freed, 2 * round - 2);
+        epoch_exit(slot);
+        assert_int_equal(freed, 2 * round);
+    }
+    epoch_exit(other);
+    epoch_slot_close(slot);
+    epoch_slot_close(other);
+    epoch_close(epoch);
+}
+
 static void garbage_stays_bounded_and_large_things_go_at_once(void **state)
 {
     struct epoch      *epoch;
@@ -190,6 +226,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(closing_a_slot_frees_what_it_retired),
+        cmocka_unit_test(what_one_session_alone_has_seen_goes_at_its_exit),
         cmocka_unit_test(garbage_stays_bounded_and_large_things_go_at_once),
         cmocka_unit_test(nothing_is_freed_while_a_session_is_inside_that_could_see_it),
         cmocka_unit_test(a_reserve_makes_room_for_a_large_batch),

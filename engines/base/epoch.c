@@ -118,7 +118,7 @@ void epoch_slot_close(struct epoch_slot *slot)
 {
     if (!slot)
         return;
-    assert(slot->inside == 0);
+    assert(slot->inside == 0 && !slot->own);
     epoch_collect(slot, true);
     pthread_mutex_lock(&slot->epoch->inner->registry);
     *slot->link = slot->next;
@@ -179,6 +179,15 @@ static void free_sealed(struct epoch_slot *slot)
     slot->count -= sealed;
     slot->sealed = 0;
     memmove(slot->garbage, slot->garbage + sealed, slot->count * sizeof *slot->garbage);
+}
+
+void epoch_release_own(struct epoch_slot *slot)
+{
+    while (slot->own) {
+        struct epoch_own *own = slot->own;
+        slot->own = own->next;
+        own->release(own);
+    }
 }
 
 /* Waiting is safe here: the caller is outside, so nobody waits for it. */

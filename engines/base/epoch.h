@@ -45,6 +45,12 @@ struct epoch_garbage {
     size_t      bytes;
 };
 
+/* Part of something that only one session has seen. */
+struct epoch_own {
+    struct epoch_own *next;
+    void (*release)(struct epoch_own *own);
+};
+
 struct epoch {
     uint64_t now;    /* the epoch, counted in twos; bit 0: the world is stopped */
     bool     fenced; /* readers must fence: there is no membarrier */
@@ -60,6 +66,7 @@ struct epoch_slot {
     size_t                count, capacity, sealed, collect_at;
     size_t                bytes, collect_at_bytes; /* of the garbage */
     uint64_t              seal;
+    struct epoch_own     *own;     /* goes at the exit */
     struct epoch_slot    *next, **link;
 };
 
@@ -80,6 +87,13 @@ MUST_USE kv_status epoch_reserve(struct epoch_slot *slot, size_t count);
 
 /* Frees what can be freed now; outside only.  With wait, waits until all that this slot retired is free. */
 void epoch_collect(struct epoch_slot *slot, bool wait);
+/* At the next exit, whatever has come together. */
+static inline void epoch_collect_soon(struct epoch_slot *slot)
+{
+    slot->collect_at = 0;
+}
+
+void epoch_release_own(struct epoch_slot *slot);
 
 void epoch_enter_(struct epoch_slot *slot);
 
@@ -104,6 +118,8 @@ static inline void epoch_enter(struct epoch_slot *slot)
 static inline void epoch_exit(struct epoch_slot *slot)
 {
     __atomic_store_n(&slot->inside, 0, __ATOMIC_RELEASE);
+    if (__builtin_expect(slot->own != NULL, 0))
+        epoch_release_own(slot);
     if (__builtin_expect(slot->count >= slot->collect_at || slot->bytes >= slot->collect_at_bytes, 0))
         epoch_collect(slot, false);
 }
@@ -111,6 +127,7 @@ static inline void epoch_exit(struct epoch_slot *slot)
 /* The exit of an operation that retired nothing. */
 static inline void epoch_exit_reader(struct epoch_slot *slot)
 {
+    assert(!slot->own);
     __atomic_store_n(&slot->inside, 0, __ATOMIC_RELEASE);
 }
 
@@ -123,6 +140,13 @@ static inline void epoch_retire(struct epoch_slot *slot, void *pointer, size_t b
     assert(slot->count < slot->capacity); /* else an epoch_reserve is missing */
     slot->garbage[slot->count++] = (struct epoch_garbage){pointer, release, context, bytes};
     slot->bytes += bytes;
+}
+
+/* Inside.  Calls own->release(own) at the exit: nobody else has ever seen it, so nobody is waited for. */
+static inline void epoch_release_at_exit(struct epoch_slot *slot, struct epoch_own *own)
+{
+    own->next = slot->own;
+    slot->own = own;
 }
 
 #endif

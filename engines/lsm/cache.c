@@ -11,6 +11,7 @@
 
 #define RINGS 16u
 #define ADMIT 4u /* of a full ring's misses one in so many comes in */
+#define GARBAGE_MAX ((size_t)4 << 20) /* of one session, that waits for others: beyond it none comes in */
 
 struct ring {
     _Alignas(64) pthread_mutex_t lock;
@@ -144,6 +145,11 @@ static void release(void *context, void *block)
     cached_block_release(block);
 }
 
+static void release_own(struct epoch_own *own)
+{
+    cached_block_release((struct cached_block *)own);
+}
+
 /* Under the ring's lock. */
 static void take_out(struct ring *ring, struct cached_block *block)
 {
@@ -177,7 +183,7 @@ static void make_room(struct cache *cache, struct ring *ring, struct epoch_slot 
 }
 
 /* What is asked for again and again comes in soon, and all else costs nothing of what is there. */
-static bool admits(const struct cache *cache, struct ring *ring, const struct cached_block *block)
+static bool admits(const struct cache *cache, struct ring *ring, struct epoch_slot *slot, const struct cached_block *block)
 {
     uint32_t misses;
 
@@ -185,6 +191,10 @@ static bool admits(const struct cache *cache, struct ring *ring, const struct ca
         return false; /* it would never fit */
     if (__atomic_load_n(&ring->bytes, __ATOMIC_RELAXED) + cost(block) <= cache->ring_bytes)
         return true;
+    if (slot->bytes > GARBAGE_MAX) {
+        epoch_collect_soon(slot);
+        return false;
+    }
     misses = __atomic_load_n(&ring->misses, __ATOMIC_RELAXED);
     __atomic_store_n(&ring->misses, misses + 1, __ATOMIC_RELAXED);
     return misses % ADMIT == 0;
@@ -195,8 +205,9 @@ struct cached_block *cache_add(struct cache *cache, struct epoch_slot *slot, str
     struct ring         *ring = ring_of(cache, home);
     struct cached_block *there;
 
-    if (!admits(cache, ring, block) && epoch_reserve(slot, 1) == KV_OK) {
-        epoch_retire(slot, block, cost(block), release, NULL);
+    if (!admits(cache, ring, slot, block)) {
+        block->own.release = release_own;
+        epoch_release_at_exit(slot, &block->own);
         return block;
     }
     pthread_mutex_lock(&ring->lock);

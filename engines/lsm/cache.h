@@ -6,7 +6,8 @@
  * asked for since it came by last (CLOCK; Corbato 1968).  A block comes in unmarked, so one that a scan touches once is
  * among the first to go.  When a ring is full, only one in four of its misses comes in at all: what is asked for again and again is
  * there soon, and what is not throws nothing out.
- * A reader uses a block inside the epoch, or takes a reference to keep it beyond.
+ * A reader uses a block inside the epoch, or takes a reference to keep it beyond.  What is thrown out waits for the readers; while that is much,
+ * because one of them does not run, nothing more is.
  */
 #ifndef ASSAY_ENGINES_LSM_CACHE_H
 #define ASSAY_ENGINES_LSM_CACHE_H
@@ -21,7 +22,12 @@ struct slabs;
 
 /* What every search reads is in the first cache line, the places are in the next. */
 struct cached_block {
-    struct cached_block  *next, *previous; /* in its ring */
+    union {
+        struct {
+            struct cached_block *next, *previous; /* in its ring */
+        };
+        struct epoch_own own; /* where it is in none */
+    };
     struct cached_block **home;            /* the table's pointer to it */
     uint32_t              references;      /* atomic; the cache has one */
     uint32_t              bytes;           /* of the payload */
