@@ -13,6 +13,8 @@
 #define STEP        64u                 /* between classes, up to FINE_BYTES */
 #define FINE_BYTES  2048u
 #define PER_DOUBLE  32u
+#define KEPT_MAX    ((size_t)4 << 20)   /* of large pieces that are free */
+#define PAGE        ((size_t)4096)
 #define CLASSES     (FINE_BYTES / STEP + 4 * PER_DOUBLE) /* 2 KiB doubled four times is PIECE_MAX */
 
 struct piece {
@@ -34,12 +36,19 @@ struct region {
     char          *memory;
 };
 
+/* At the beginning of a large piece that is free. */
+struct kept {
+    struct kept *next;
+    size_t       bytes;
+};
+
 struct slabs {
     pthread_mutex_t lock;
     struct slab    *open[CLASSES]; /* slabs with a free piece */
     struct slab    *empty;         /* of no class */
     struct region  *regions;
-    uint64_t        bytes;         /* atomic: of the regions */
+    struct kept    *kept;          /* the youngest first */
+    uint64_t        bytes;         /* atomic: of the regions and the large pieces */
 };
 
 static size_t size_of(size_t bytes, uint32_t *class)
@@ -64,19 +73,6 @@ struct slabs *slabs_open(void)
     if (slabs)
         pthread_mutex_init(&slabs->lock, NULL);
     return slabs;
-}
-
-void slabs_close(struct slabs *slabs)
-{
-    if (!slabs)
-        return;
-    for (struct region *region = slabs->regions, *next; region; region = next) {
-        next = region->next;
-        pages_unmap(region->memory, PAGES_HUGE);
-        free(region);
-    }
-    pthread_mutex_destroy(&slabs->lock);
-    free(slabs);
 }
 
 uint64_t slabs_bytes(const struct slabs *slabs)
@@ -144,14 +140,85 @@ static struct slab *open_slab(struct slabs *slabs, size_t bytes, uint32_t class)
     return slab;
 }
 
+/* ---- Large pieces: each is a mapping of its own. ---- */
+
+static size_t large_size(size_t bytes)
+{
+    size_t step = ((size_t)1 << (63 - __builtin_clzll(bytes))) / 16;
+
+    step = step < PAGE ? PAGE : step;
+    return (bytes + step - 1) / step * step;
+}
+
+static void *take_large(struct slabs *slabs, size_t *bytes)
+{
+    struct kept **link, *piece;
+
+    *bytes = large_size(*bytes);
+    pthread_mutex_lock(&slabs->lock);
+    for (link = &slabs->kept; *link && (*link)->bytes != *bytes; link = &(*link)->next)
+        continue;
+    if ((piece = *link))
+        *link = piece->next;
+    pthread_mutex_unlock(&slabs->lock);
+    if (!piece && (piece = pages_map(*bytes)))
+        __atomic_add_fetch(&slabs->bytes, *bytes, __ATOMIC_RELAXED);
+    return piece;
+}
+
+static void unmap_kept(struct slabs *slabs, struct kept *piece)
+{
+    while (piece) {
+        struct kept *next = piece->next;
+        __atomic_sub_fetch(&slabs->bytes, piece->bytes, __ATOMIC_RELAXED);
+        pages_unmap(piece, piece->bytes);
+        piece = next;
+    }
+}
+
+/* The next one is likely to be of its size; the oldest go to the system. */
+static void give_large(struct slabs *slabs, void *memory, size_t bytes)
+{
+    struct kept *piece = memory, **link, *gone;
+    size_t       kept = 0;
+
+    pthread_mutex_lock(&slabs->lock);
+    *piece = (struct kept){slabs->kept, bytes};
+    slabs->kept = piece;
+    for (link = &slabs->kept; *link && kept + (*link)->bytes <= KEPT_MAX; link = &(*link)->next)
+        kept += (*link)->bytes;
+    gone = *link;
+    *link = NULL;
+    pthread_mutex_unlock(&slabs->lock);
+    unmap_kept(slabs, gone);
+}
+
+/* ---- Any piece. ---- */
+
+void slabs_close(struct slabs *slabs)
+{
+    if (!slabs)
+        return;
+    unmap_kept(slabs, slabs->kept);
+    for (struct region *region = slabs->regions, *next; region; region = next) {
+        next = region->next;
+        pages_unmap(region->memory, PAGES_HUGE);
+        free(region);
+    }
+    pthread_mutex_destroy(&slabs->lock);
+    free(slabs);
+}
+
 void *slabs_take(struct slabs *slabs, size_t *bytes)
 {
     void        *piece = NULL;
     struct slab *slab;
     uint32_t     class;
 
-    if (PAGES_CHECKED || *bytes > PIECE_MAX)
+    if (PAGES_CHECKED)
         return malloc(*bytes);
+    if (*bytes > PIECE_MAX)
+        return take_large(slabs, bytes);
     *bytes = size_of(*bytes, &class);
     pthread_mutex_lock(&slabs->lock);
     if ((slab = slabs->open[class]) || (slab = open_slab(slabs, *bytes, class))) {
@@ -176,8 +243,12 @@ void slabs_give(struct slabs *slabs, void *memory, size_t bytes)
     struct piece *piece = memory;
     bool          had_room;
 
-    if (PAGES_CHECKED || bytes > PIECE_MAX) {
+    if (PAGES_CHECKED) {
         free(memory);
+        return;
+    }
+    if (bytes > PIECE_MAX) {
+        give_large(slabs, memory, bytes);
         return;
     }
     pthread_mutex_lock(&slabs->lock);

@@ -8,7 +8,8 @@
  * Memory goes back to the system when all is closed.  A piece that stays keeps its whole slab in its class: where blocks of
  * another size take over for good, the few old ones that stay in the cache hold memory beyond its budget, which the figure
  * memory_bytes tells.
- * Larger pieces, and under AddressSanitizer all, are malloc's.  Any thread.
+ * A larger piece is a mapping of its own, so its memory is nobody's when it is not needed; the last few MiB that came back are kept for the
+ * next.  Under AddressSanitizer all are malloc's.  Any thread.
  */
 #ifndef ASSAY_ENGINES_LSM_SLAB_H
 #define ASSAY_ENGINES_LSM_SLAB_H
@@ -24,6 +25,6 @@ void slabs_close(struct slabs *slabs);   /* when all pieces have come back; NULL
 /* At least *bytes; how many there are, and have to be given back, is in *bytes then.  NULL without memory. */
 void *slabs_take(struct slabs *slabs, size_t *bytes);
 void slabs_give(struct slabs *slabs, void *piece, size_t bytes);
-uint64_t slabs_bytes(const struct slabs *slabs); /* taken from the system; without malloc's */
+uint64_t slabs_bytes(const struct slabs *slabs); /* taken from the system; 0 where all are malloc's */
 
 #endif

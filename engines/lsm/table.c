@@ -409,19 +409,22 @@ kv_status table_take_in(struct table *table, struct epoch_slot *slot, size_t num
 
 static kv_status load(struct table *table, struct epoch_slot *slot, size_t number, struct cached_block **out)
 {
-    struct table_frame where = table->frame[number];
-    char               small[16384];
-    char              *bytes = where.bytes <= sizeof small && cache_reuses(table->cache) ? small : malloc(where.bytes);
-    kv_status          status;
+    struct table_frame   where = table->frame[number];
+    bool                 reuses = cache_reuses(table->cache);
+    char                 small[16384], *bytes = small;
+    struct cached_block *large = NULL; /* its memory for a frame that is */
+    kv_status            status;
 
     *out = NULL;
-    if (!bytes)
-        return kv_fail(KV_NO_MEMORY, "no memory for a block of %s", table->file.file.path);
+    if (where.bytes > sizeof small || !reuses) {
+        if (!(large = cached_block_new(reuses ? table->cache : NULL, where.bytes, 0)))
+            return KV_NO_MEMORY;
+        bytes = cached_payload(large);
+    }
     status = read_exactly(table, bytes, where.bytes, where.offset);
     if (status == KV_OK)
         status = table_take_in(table, slot, number, bytes, out);
-    if (bytes != small)
-        free(bytes);
+    cached_block_release(large);
     return status;
 }
 
