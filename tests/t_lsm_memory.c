@@ -1,20 +1,31 @@
-/* t_lsm_memory.c -- the tree without memory: a write that was refused takes nothing that was acknowledged with it. */
+/* t_lsm_memory.c -- the tree and memory: a write that got none takes nothing that was acknowledged with it; reads take little. */
 #define ENGINE lsm_engine
 #include "tests/bitcask_util.h"
 
 #include <sys/wait.h>
 
+#include "engines/lsm/store.h"
+
 #define TURNS 12 /* more than a write asks for memory */
 
-/* The linker turns every malloc() of this program into this one. */
+/* The linker turns every malloc() and realloc() of this program into these. */
 void *__real_malloc(size_t bytes);
 void *__wrap_malloc(size_t bytes);
+void *__real_realloc(void *memory, size_t bytes);
+void *__wrap_realloc(void *memory, size_t bytes);
 
-static _Thread_local int left; /* this thread's call that fails; 0: none */
+static _Thread_local int    left; /* this thread's malloc() that fails; 0: none */
+static _Thread_local size_t most; /* that this thread wanted of realloc() at once */
 
 void *__wrap_malloc(size_t bytes)
 {
     return left > 0 && --left == 0 ? NULL : __real_malloc(bytes);
+}
+
+void *__wrap_realloc(void *memory, size_t bytes)
+{
+    most = bytes > most ? bytes : most;
+    return __real_realloc(memory, bytes);
 }
 
 static kv_status put_bytes(struct db *db, const char *key, char byte, size_t bytes)
@@ -82,10 +93,50 @@ static void a_log_that_could_not_begin_takes_no_other_with_it(void **state)
     assert_true(refused > 0);
 }
 
+#define LARGE       300000
+#define LARGE_COUNT 40
+
+static void is_large(void *arg, size_t number, kv_status status, slice value)
+{
+    static char want[LARGE];
+
+    assert_int_equal(status, KV_OK);
+    assert_int_equal(value.size, LARGE);
+    memset(want, (int)('A' + number), LARGE);
+    assert_memory_equal(value.data, want, LARGE);
+    ++*(size_t *)arg;
+}
+
+/* A session reads what a share of the cache's budget holds, and keeps no memory for more. */
+static void many_large_values_are_read_a_few_at_a_time(void **state)
+{
+    static char value[LARGE];
+    struct db   db = open_db(at("db"), "cache_bytes=1M compression=none");
+    char        text[LARGE_COUNT][16];
+    slice       keys[LARGE_COUNT];
+    size_t      seen = 0;
+
+    (void)state;
+    for (size_t i = 0; i < LARGE_COUNT; i++) {
+        keys[i] = slice_of(text[i], (size_t)sprintf(text[i], "key %02zu", i));
+        memset(value, (int)('A' + i), LARGE);
+        assert_int_equal(kv_put(db.session, keys[i], slice_of(value, LARGE)), KV_OK);
+    }
+    assert_int_equal(kv_compact(db.session), KV_OK);
+    most = 0;
+    for (int round = 0; round < 3; round++)
+        assert_int_equal(kv_get_many(db.session, keys, LARGE_COUNT, is_large, &seen), KV_OK);
+    assert_in_range(most, LARGE, 3 * LARGE);
+    assert_true(((struct lsm_session *)db.session)->frames.capacity < LARGE);
+    assert_int_equal(seen, 3 * LARGE_COUNT);
+    close_db(&db);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(a_log_that_could_not_begin_takes_no_other_with_it, make_root, remove_root),
+        cmocka_unit_test_setup_teardown(many_large_values_are_read_a_few_at_a_time, make_root, remove_root),
     };
-    return cmocka_run_group_tests_name("lsm without memory", tests, NULL, NULL);
+    return cmocka_run_group_tests_name("lsm and memory", tests, NULL, NULL);
 }

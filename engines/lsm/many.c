@@ -9,7 +9,9 @@
 
 #define GROUP        16u                   /* keys whose misses of memory are in flight together */
 #define FLIGHT       READS_MAX             /* keys whose reads are */
-#define FLIGHT_BYTES (UINT32_C(4) << 20)   /* of their frames, about */
+#define FLIGHT_BYTES_MIN (UINT64_C(64) << 10) /* of their frames, about: a share of the cache's budget between these */
+#define FLIGHT_BYTES_MAX (UINT64_C(4) << 20)
+#define FLIGHT_SHARE     64u
 
 struct lookup {
     slice         key;
@@ -27,7 +29,7 @@ struct flight {
     struct view        *view;
     size_t              count, waiting;
     struct lookup       lookup[FLIGHT];
-    uint64_t            bytes; /* of the frames that are waited for */
+    uint64_t            bytes, bytes_max; /* of the frames that are waited for */
     size_t              reads;
     struct read         read[READS_MAX];
     struct {
@@ -91,6 +93,7 @@ static void start(struct flight *flight, struct lookup *lookup, slice key, uint6
 
 /* ---- A group of keys. ---- */
 
+/* Fewer when their frames are large. */
 static void start_group(struct flight *flight, const slice *keys, size_t count)
 {
     const struct view *view = flight->view;
@@ -109,7 +112,7 @@ static void start_group(struct flight *flight, const slice *keys, size_t count)
                 table_ask(table, keys[i], hash[i]);
         }
     }
-    for (size_t i = 0; i < count; i++)
+    for (size_t i = 0; i < count && flight->bytes < flight->bytes_max; i++)
         start(flight, &flight->lookup[flight->count++], keys[i], hash[i]);
 }
 
@@ -147,7 +150,7 @@ static void arrived(void *arg, size_t number)
     flight->wanted[number].status = status;
 }
 
-/* Frames go to memory that the session keeps, unless they are large. */
+/* Frames go to memory that the session keeps, unless it is large (forget_large). */
 static kv_status place_reads(struct flight *flight)
 {
     struct buf *frames = &flight->session->frames;
@@ -156,8 +159,6 @@ static kv_status place_reads(struct flight *flight)
     for (size_t i = 0; i < flight->reads; i++)
         bytes += flight->read[i].bytes;
     frames->size = 0;
-    if (frames->capacity > 2 * FLIGHT_BYTES && bytes < FLIGHT_BYTES)
-        buf_free(frames);
     TRY(buf_reserve(frames, bytes));
     for (size_t i = 0, at = 0; i < flight->reads; at += flight->read[i++].bytes)
         flight->read[i].data = frames->data + at;
@@ -194,6 +195,20 @@ static kv_status read_together(struct flight *flight)
 
 /* ---- The call. ---- */
 
+static uint64_t flight_bytes(const struct lsm *store)
+{
+    uint64_t share = store->options.cache_bytes / FLIGHT_SHARE;
+
+    return share < FLIGHT_BYTES_MIN ? FLIGHT_BYTES_MIN : share > FLIGHT_BYTES_MAX ? FLIGHT_BYTES_MAX : share;
+}
+
+/* A block that is larger than a flight should be was read: its memory is not kept. */
+static void forget_large(struct lsm_session *session, uint64_t most)
+{
+    if (session->frames.capacity > 2 * most)
+        buf_free(&session->frames);
+}
+
 static void answer(struct flight *flight, size_t first, kv_visit_many *visit, void *arg)
 {
     for (size_t i = 0; i < flight->count; i++) {
@@ -217,6 +232,7 @@ kv_status lsm_get_many(struct kv_session *base, const slice *keys, size_t count,
     kv_status           status = KV_OK;
 
     flight.session = session;
+    flight.bytes_max = flight_bytes(lsm_of(base));
     for (size_t first = 0; first < count && status == KV_OK; first += flight.count) {
         size_t left = count - first;
         flight.count = flight.waiting = flight.bytes = 0;
@@ -225,12 +241,13 @@ kv_status lsm_get_many(struct kv_session *base, const slice *keys, size_t count,
         do {
             size_t rest = left - flight.count;
             start_group(&flight, keys + first + flight.count, rest < GROUP ? rest : GROUP);
-        } while (flight.waiting && flight.count < left && flight.count + GROUP <= FLIGHT && flight.bytes < FLIGHT_BYTES);
+        } while (flight.waiting && flight.count < left && flight.count + GROUP <= FLIGHT && flight.bytes < flight.bytes_max);
         while (flight.waiting && status == KV_OK)
             status = read_together(&flight);
         if (status == KV_OK)
             answer(&flight, first, visit, arg);
         epoch_exit(session->epoch);
+        forget_large(session, flight.bytes_max);
     }
     return status;
 }
