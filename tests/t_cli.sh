@@ -358,13 +358,19 @@ else
     skip a_full_disk_is_one_line "needs root, to mount a small disk"
 fi
 if [ "$(id -u)" = 0 ] && mkdir "$work/fixed.mount" && mount -t tmpfs -o size=512m assay "$work/fixed.mount" 2>/dev/null &&
-    cp -r "$work"/of-* "$work/fixed.mount/" && mount -o remount,ro "$work/fixed.mount"; then
+    cp -r "$work"/of-* "$work/letters/letter.txt" "$work/fixed.mount/" && mount -o remount,ro "$work/fixed.mount"; then
     for a in $engines; do
         refused "a_read_only_directory_is_one_line: $a" 1 "Read-only" put --engine "$a" --dir "$work/fixed.mount/of-$a" key value
         refused "nor_is_a_store_made_there: $a" 1 "Read-only" put --engine "$a" --dir "$work/fixed.mount/new-$a" key value
     done
+    for file in "$work"/fixed.mount/of-{bitcask/*.log,lsm/*.wal,lsm/MANIFEST,lsm/STORE}; do
+        if "$assay" dump "$file" >"$work/out" 2>"$work/err" && [ -s "$work/out" ]; then ok "a_dump_only_reads: ${file##*/}"; else
+            not_ok "a_dump_only_reads: ${file##*/}" "$(cat "$work/err")"; fi
+    done
+    refused a_dump_of_nothing_only_reads 2 letter.txt dump "$work/fixed.mount/letter.txt"
 else
     skip a_read_only_directory_is_one_line "needs root, to mount a small disk"
+    skip a_dump_only_reads "needs root, to mount a small disk"
 fi
 
 echo "1..$number"

@@ -155,8 +155,8 @@ static bool is_named(const char *path, const char *ending)
 kv_status bitcask_dump(const char *path, FILE *out)
 {
     struct segment *file;
-    kv_status       status = segment_load(*path == '/' ? "" : ".", *path == '/' ? path + 1 : path, 0, SEGMENT_LOG, 0, false,
-                                          &file);
+    kv_status       status = segment_load(*path == '/' ? "" : ".", *path == '/' ? path + 1 : path, O_RDONLY, 0, SEGMENT_LOG, 0,
+                                          false, &file);
 
     if (status != KV_OK)
         return status;

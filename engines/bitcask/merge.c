@@ -361,7 +361,7 @@ static kv_status install(struct merge *merge)
 
     TRY(file_rename(store->dir.path, segment_name(temporary, id, "merged.tmp"), segment_name(name, id, "merged")));
     TRY(file_sync_dir(store->dir.path));
-    TRY(segment_load(store->dir.path, name, id, SEGMENT_MERGED, 0, false, &loaded));
+    TRY(segment_load(store->dir.path, name, O_RDWR, id, SEGMENT_MERGED, 0, false, &loaded));
     loaded->covers = merge->output->covers;
     merge->output->covers = (struct segment_ranges){0};
     segment_free(merge->output);

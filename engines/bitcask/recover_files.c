@@ -3,6 +3,7 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 
 #include "engines/bitcask/hint.h"
@@ -103,7 +104,7 @@ static kv_status load(struct recovery *recovery, uint64_t id, enum segment_kind 
     bool            is_log = kind == SEGMENT_LOG;
 
     /* Only the last log segment can be continued, but which that is shows later; address space costs nothing. */
-    return segment_load(store->dir.path, segment_name(name, id, segment_ending(kind)), id, kind,
+    return segment_load(store->dir.path, segment_name(name, id, segment_ending(kind)), O_RDWR, id, kind,
                         is_log ? store->options.segment_bytes : 0, is_log && store->mapped, out);
 }
 

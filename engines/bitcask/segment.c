@@ -95,8 +95,8 @@ kv_status segment_create(const char *dir, const char *name, uint64_t id, enum se
     return status;
 }
 
-kv_status segment_load(const char *dir, const char *name, uint64_t id, enum segment_kind kind, uint64_t map_bytes,
-                       bool writable, struct segment **out)
+kv_status segment_load(const char *dir, const char *name, int flags, uint64_t id, enum segment_kind kind,
+                       uint64_t map_bytes, bool writable, struct segment **out)
 {
     struct segment *segment = segment_new(id, kind);
     kv_status       status;
@@ -104,7 +104,7 @@ kv_status segment_load(const char *dir, const char *name, uint64_t id, enum segm
     *out = NULL;
     if (!segment)
         return kv_fail(KV_NO_MEMORY, "no memory for a segment");
-    if ((status = file_open(&segment->file, dir, name, O_RDWR)) == KV_OK &&
+    if ((status = file_open(&segment->file, dir, name, flags)) == KV_OK &&
         (status = file_size(&segment->file, &segment->limit)) == KV_OK) {
         segment->capacity = segment->limit > map_bytes ? segment->limit : map_bytes;
         segment->capacity = (segment->capacity + PAGE_BYTES - 1) & ~(uint64_t)(PAGE_BYTES - 1);

@@ -94,8 +94,8 @@ bool segment_parse_name(const char *name, const char *ending, uint64_t *id);
  */
 MUST_USE kv_status segment_create(const char *dir, const char *name, uint64_t id, enum segment_kind kind, uint64_t bytes,
                                   bool zeroed, bool writable, struct segment **out);
-/* Opens what is there and maps it, with at least map_bytes of address space; looks at no byte. */
-MUST_USE kv_status segment_load(const char *dir, const char *name, uint64_t id, enum segment_kind kind,
+/* Opens what is there, O_RDWR or O_RDONLY, and maps it, with at least map_bytes of address space; looks at no byte. */
+MUST_USE kv_status segment_load(const char *dir, const char *name, int flags, uint64_t id, enum segment_kind kind,
                                 uint64_t map_bytes, bool writable, struct segment **out);
 /* Makes the file as long as its mapping, so that the log can go on in it. */
 MUST_USE kv_status segment_extend(struct segment *segment, bool zeroed);
