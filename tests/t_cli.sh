@@ -192,6 +192,15 @@ overwrite "$work/damaged/00000001.wal" 64
 damaged_dump a_log_of_the_tree_with_another_magic 00000001.wal 0
 damaged_dump a_segment_with_another_magic 00000001.log 0
 damaged_dump a_hint_with_another_magic 00000001.hint 0
+works an_identity_is_text "$(cat "$work/flushed/STORE")" dump "$work/flushed/STORE"
+sed s/lsm/lsn/ "$work/flushed/STORE" >"$work/damaged/STORE"
+damaged_dump an_identity_with_another_sum STORE 0
+sed s/assay/essay/ "$work/flushed/STORE" >"$work/damaged/STORE"
+damaged_dump an_identity_with_another_magic STORE 0
+for bytes in 40 15 5 0; do
+    head -c $bytes "$work/flushed/STORE" >"$work/damaged/STORE"
+    damaged_dump "an_identity_that_is_cut_to_$bytes" STORE 0
+done
 
 # A signal ends what looks into a store or writes to it at once, whatever it waits for.
 mkfifo "$work/never"

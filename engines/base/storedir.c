@@ -15,11 +15,11 @@
 #include <unistd.h>
 #include <xxhash.h>
 
-#define IDENTITY        "STORE"
-#define IDENTITY_NEW    "STORE.tmp"
+#define IDENTITY        STOREDIR_IDENTITY
+#define IDENTITY_NEW    IDENTITY ".tmp"
 #define LOCK            "LOCK"
 #define MADE            "MADE"
-#define IDENTITY_BYTES  4096
+#define IDENTITY_BYTES  STOREDIR_IDENTITY_BYTES
 #define LAYOUT          1
 #define SUM_LINE_FORMAT "sum %016" PRIx64 "\n"
 #define SUM_LINE_BYTES  21
@@ -120,9 +120,9 @@ static kv_status create(struct storedir *dir, const struct storedir_kind *kind)
 
 /* Reading. */
 
-static kv_status damaged(const struct file *file, const char *what)
+static kv_status damaged(const char *path, const char *what)
 {
-    return kv_fail(KV_CORRUPT, "%s at 0: %s", file->path, what);
+    return kv_fail(KV_CORRUPT, "%s at 0: %s", path, what);
 }
 
 static kv_status parse_parameters(const struct file *file, char *rest, const struct storedir_kind *kind)
@@ -133,25 +133,31 @@ static kv_status parse_parameters(const struct file *file, char *rest, const str
         int         used = 0;
         if (strncmp(rest, name, length) != 0 ||
             sscanf(rest + length, " %" SCNu64 "\n%n", &kind->parameters[i].value, &used) != 1)
-            return damaged(file, "a parameter of the engine is missing from the identity");
+            return damaged(file->path, "a parameter of the engine is missing from the identity");
         rest += length + (size_t)used;
     }
-    return *rest ? damaged(file, "the identity has more than the engine's parameters") : KV_OK;
+    return *rest ? damaged(file->path, "the identity has more than the engine's parameters") : KV_OK;
+}
+
+kv_status storedir_check_identity(const char *path, const char *text, size_t size)
+{
+    char sum[SUM_LINE_BYTES + 1];
+
+    if (size < SUM_LINE_BYTES || size >= IDENTITY_BYTES)
+        return damaged(path, "the identity is cut or overlong");
+    snprintf(sum, sizeof sum, SUM_LINE_FORMAT, XXH3_64bits(text, size - SUM_LINE_BYTES));
+    return memcmp(sum, text + size - SUM_LINE_BYTES, SUM_LINE_BYTES) == 0 ? KV_OK
+                                                                           : damaged(path, "the identity contradicts its checksum");
 }
 
 static kv_status parse_identity(struct storedir *dir, const struct file *file, char *text, size_t size,
                                 const struct storedir_kind *kind)
 {
-    char     engine[64], sum[SUM_LINE_BYTES + 1];
+    char     engine[64];
     unsigned layout;
     int      used = 0;
 
-    if (size < SUM_LINE_BYTES || size >= IDENTITY_BYTES)
-        return damaged(file, "the identity is cut or overlong");
-    text[size] = '\0';
-    snprintf(sum, sizeof sum, SUM_LINE_FORMAT, XXH3_64bits(text, size - SUM_LINE_BYTES));
-    if (memcmp(sum, text + size - SUM_LINE_BYTES, SUM_LINE_BYTES) != 0)
-        return damaged(file, "the identity contradicts its checksum");
+    TRY(storedir_check_identity(file->path, text, size));
     text[size - SUM_LINE_BYTES] = '\0';
     if (sscanf(text, "assay store %u", &layout) != 1)
         return kv_fail(KV_MISMATCH, "%s is not the identity of a store", file->path);
@@ -159,7 +165,7 @@ static kv_status parse_identity(struct storedir *dir, const struct file *file, c
         return kv_fail(KV_MISMATCH, "%s was written by a newer program: layout %u, this one knows %u", file->path, layout,
                        LAYOUT);
     if (sscanf(text, "assay store %*u\nengine %63s\nformat %" SCNu32 "\n%n", engine, &dir->format, &used) != 2)
-        return damaged(file, "the identity names no engine and format");
+        return damaged(file->path, "the identity names no engine and format");
     if (strcmp(engine, kind->engine) != 0)
         return kv_fail(KV_MISMATCH, "%s holds a store of engine %s, not of %s", dir->path, engine, kind->engine);
     if (dir->format > kind->format)

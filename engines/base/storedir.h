@@ -25,6 +25,8 @@
 #include "engines/base/file.h"
 
 #define STOREDIR_PARAMETERS_MAX 16
+#define STOREDIR_IDENTITY       "STORE"
+#define STOREDIR_IDENTITY_BYTES 4096 /* fewer than these */
 
 struct storedir_parameter {
     const char *name; /* a word, lent */
@@ -54,6 +56,9 @@ struct storedir {
  */
 MUST_USE kv_status storedir_open(struct storedir *dir, const char *path, const struct storedir_kind *kind);
 void storedir_close(struct storedir *dir);
+
+/* Whether the bytes of an identity, which stand in path, are whole: KV_CORRUPT with the sentence of storedir_open when not. */
+MUST_USE kv_status storedir_check_identity(const char *path, const char *text, size_t size);
 
 /*
  * For an engine of others that makes its database where it finds none: MADE says that there was one, so that a database which was
