@@ -4,7 +4,8 @@
  *
  * What becomes DIR is built in DIR.restoring/store (DIR.checkpointing/store), beside its place, synced, and renamed into place.
  * So DIR holds the whole store or what it held before, after a bad stream, a full disk or a crash.  What a crash leaves beside it
- * is removed by the next one to the same place; a lock on that directory tells a leftover from work in progress.
+ * is removed by the next one to the same place; a lock on that directory tells a leftover from work in progress, and one that holds
+ * anything but "store" is neither: it stays, and the work is refused.
  */
 #include "engines/engine.h"
 
@@ -19,6 +20,8 @@
 
 #include "engines/base/file.h"
 #include "engines/base/snapshot.h"
+
+#define BUILDING "store" /* in the temporary directory */
 
 kv_status kv_load(struct kv_session *session, int fd)
 {
@@ -76,10 +79,31 @@ static kv_status check_place(const char *dir, const char *what)
     return names ? kv_fail(KV_MISMATCH, "%s is not empty; %s a new directory", dir, what) : KV_OK;
 }
 
+/* What Assay leaves in a temporary directory is the unfinished store; whatever else is there is somebody's. */
+static kv_status refuse_strangers(const char *path)
+{
+    DIR                 *list = opendir(path);
+    const struct dirent *entry;
+    struct stat          info;
+    kv_status            status = KV_OK;
+
+    if (!list)
+        return kv_fail_errno("open %s", path);
+    while (status == KV_OK && (entry = readdir(list)))
+        if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0 &&
+            (strcmp(entry->d_name, BUILDING) != 0 || fstatat(dirfd(list), BUILDING, &info, AT_SYMLINK_NOFOLLOW) != 0 ||
+             !S_ISDIR(info.st_mode)))
+            status = kv_fail(KV_MISMATCH, "%s is needed for the work and holds %s, which is not of Assay: move that directory away",
+                             path, entry->d_name);
+    closedir(list);
+    return status;
+}
+
 /* The temporary directory, empty and locked. */
 static kv_status take_directory(const char *path, int *lock)
 {
-    int error = mkdir(path, 0777) == 0 ? 0 : errno;
+    int       error = mkdir(path, 0777) == 0 ? 0 : errno;
+    kv_status status;
 
     if (error == ENOENT)
         return kv_fail(KV_INVALID, "cannot make %s: the directory that it is to stand in does not exist; make that first", path);
@@ -93,6 +117,11 @@ static kv_status take_directory(const char *path, int *lock)
         close(*lock);
         *lock = -1;
         return kv_fail(KV_BUSY, "another process is at work in %s", path);
+    }
+    if ((status = refuse_strangers(path)) != KV_OK) {
+        close(*lock); /* without it nothing is cleaned there */
+        *lock = -1;
+        return status;
     }
     return empty_directory(AT_FDCWD, path);
 }
@@ -167,7 +196,7 @@ static kv_status build_beside(const char *asked, const char *ending, const char 
     int       lock = -1;
     kv_status status;
 
-    if (!(dir = without_slashes(asked)) || asprintf(&beside, "%s.%s", dir, ending) < 0 || asprintf(&building, "%s/store", beside) < 0) {
+    if (!(dir = without_slashes(asked)) || asprintf(&beside, "%s.%s", dir, ending) < 0 || asprintf(&building, "%s/" BUILDING, beside) < 0) {
         status = kv_fail(KV_NO_MEMORY, "no memory for a path");
         goto out;
     }

@@ -145,6 +145,15 @@ before=$(cd "$work/tree" && ls -l --time-style=full-iso)
 refused a_checkpoint_into_its_own_store 2 "within the store" checkpoint --engine lsm --dir "$work/tree" --to "$work/tree/copy"
 refused by_whatever_path 2 "within the store" checkpoint --engine lsm --dir "$work/tree/" --to "$work/elsewhere/link/../tree/copy/"
 if [ "$(cd "$work/tree" && ls -l --time-style=full-iso)" = "$before" ]; then ok and_nothing_was_touched; else not_ok and_nothing_was_touched; fi
+mkdir "$work/monday.checkpointing" && echo hello >"$work/monday.checkpointing/letter.txt"
+refused a_directory_where_a_checkpoint_is_built 2 "$work/monday.checkpointing" checkpoint --engine lsm --dir "$work/tree" --to "$work/monday"
+if [ "$(cat "$work/monday.checkpointing/letter.txt")" = hello ]; then ok and_what_it_holds_stays; else not_ok and_what_it_holds_stays; fi
+mv "$work/monday.checkpointing/letter.txt" "$work/monday.checkpointing/store"
+refused a_file_of_that_name_is_no_leftover 2 "$work/monday.checkpointing" checkpoint --engine lsm --dir "$work/tree" --to "$work/monday"
+if [ "$(cat "$work/monday.checkpointing/store")" = hello ]; then ok and_it_stays; else not_ok and_it_stays; fi
+rm "$work/monday.checkpointing/store" && mkdir -p "$work/monday.checkpointing/store/deep"
+works a_leftover_is_no_obstacle '' checkpoint --engine lsm --dir "$work/tree" --to "$work/monday"
+absent and_it_is_gone "$work/monday.checkpointing"
 works a_name_that_begins_alike_is_another '' checkpoint --engine lsm --dir "$work/tree" --to "$work/tree.copy"
 
 mkdir "$work/letters" && echo hello >"$work/letters/letter.txt"

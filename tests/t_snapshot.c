@@ -444,10 +444,19 @@ static void restores_whole_or_not_at_all(const struct kv_engine *engine)
     assert_int_equal(names_in(o.path), 0);
     assert_int_equal(names_in(o.dir), 1);
 
-    /* What a crash in the middle of a restore leaves is no obstacle. */
+    /* Somebody's directory of that name is one, and stays. */
     snprintf(leftover, sizeof leftover, "%s.restoring", o.path);
     assert_int_equal(mkdir(leftover, 0777), 0);
-    snprintf(leftover, sizeof leftover, "%s.restoring/deep", o.path);
+    snprintf(leftover, sizeof leftover, "%s.restoring/notes", o.path);
+    assert_int_equal(mkdir(leftover, 0777), 0);
+    assert_int_equal(kv_restore(engine, &o.config, good), KV_MISMATCH);
+    assert_non_null(strstr(fail_text(), ".restoring"));
+    assert_int_equal(rmdir(leftover), 0);
+
+    /* What a crash in the middle of a restore leaves is no obstacle. */
+    snprintf(leftover, sizeof leftover, "%s.restoring/store", o.path);
+    assert_int_equal(mkdir(leftover, 0777), 0);
+    snprintf(leftover, sizeof leftover, "%s.restoring/store/deep", o.path);
     assert_int_equal(mkdir(leftover, 0777), 0);
     if (kv_restore(engine, &o.config, good) != KV_OK)
         fail_msg("%s: %s", engine->name, fail_text());
