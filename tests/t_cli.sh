@@ -201,6 +201,20 @@ overwrite "$work/damaged/00000001.wal" 64
 damaged_dump a_log_of_the_tree_with_another_magic 00000001.wal 0
 damaged_dump a_segment_with_another_magic 00000001.log 0
 damaged_dump a_hint_with_another_magic 00000001.hint 0
+for key in a b c d; do
+    "$assay" put --engine bitcask --dir "$work/few" $key value
+done
+file=$work/few/00000001.log
+mapfile -t offsets < <("$assay" dump "$file" | awk '/ put / { print $1 }')
+overwrite "$file" "${offsets[1]}"
+overwrite "$file" "${offsets[3]}"
+"$assay" dump "$file" >"$work/out" 2>"$work/err"
+code=$?
+if [ $code = 1 ] && grep -qF "00000001.log at ${offsets[1]}: " "$work/err" && [ "$(grep -c DAMAGE "$work/out")" = 2 ]; then
+    ok a_damaged_log_has_the_offset_of_its_first_damage
+else
+    not_ok a_damaged_log_has_the_offset_of_its_first_damage "exit $code, not at ${offsets[1]}" "$(cat "$work/err" "$work/out")"
+fi
 works an_identity_is_text "$(cat "$work/flushed/STORE")" dump "$work/flushed/STORE"
 sed s/lsm/lsn/ "$work/flushed/STORE" >"$work/damaged/STORE"
 damaged_dump an_identity_with_another_sum STORE 0

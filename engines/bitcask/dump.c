@@ -76,18 +76,21 @@ static uint64_t next_good(const struct segment *segment, uint64_t offset, bool *
     return segment->limit;
 }
 
-static void dump_records(FILE *out, const struct segment *segment, bool *damaged)
+/* The offset of the first damage, or 0. */
+static uint64_t dump_records(FILE *out, const struct segment *segment)
 {
+    uint64_t damage = 0;
+
     for (uint64_t offset = SEGMENT_FIRST; offset < segment->limit;) {
         bool     zeros;
         uint64_t good = next_good(segment, offset, &zeros);
         if (good > offset && zeros && good == segment->limit) {
             fprintf(out, "%10" PRIu64 "  zeros to the end, %" PRIu64 " bytes\n", offset, segment->limit - offset);
-            return;
+            return damage;
         }
         if (good > offset) {
             fprintf(out, "%10" PRIu64 "  DAMAGE: %" PRIu64 " bytes are no record\n", offset, good - offset);
-            *damaged = true;
+            damage = damage ? damage : offset;
         }
         if (good < segment->limit) {
             print_record(out, segment, good);
@@ -95,14 +98,14 @@ static void dump_records(FILE *out, const struct segment *segment, bool *damaged
         }
         offset = good;
     }
+    return damage;
 }
 
 /* The kind and number come from the header itself, so that a copy under any name can be read. */
 static kv_status dump_segment(struct segment *segment, FILE *out)
 {
     struct segment_header header = {0};
-    uint64_t              durable_seq = 0;
-    bool                  damaged = false;
+    uint64_t              durable_seq = 0, damage;
 
     if (segment->map)
         memcpy(&header, segment->map, sizeof header);
@@ -122,8 +125,8 @@ static kv_status dump_segment(struct segment *segment, FILE *out)
     }
     if (segment->kind == SEGMENT_LOG)
         segment->end = segment->limit;
-    dump_records(out, segment, &damaged);
-    return damaged ? segment_damaged(segment, 0, "there is damage, as printed") : KV_OK;
+    damage = dump_records(out, segment);
+    return damage ? segment_damaged(segment, damage, "there is damage, as printed") : KV_OK;
 }
 
 static kv_status dump_hint(const struct segment *file, FILE *out)
