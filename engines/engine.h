@@ -259,7 +259,7 @@ MUST_USE kv_status kv_restore(const struct kv_engine *engine, const struct kv_co
  * with this one only files that never change, and is durable.  dir must be absent or empty, and where the engine links, in the same
  * file system; it appears whole and synced, or stays as it was. */
 MUST_USE kv_status kv_checkpoint(struct kv_session *session, const char *dir);
-/* KV_INVALID with a sentence when dir is that of the store, or within it, by whatever path; kv_checkpoint asks too.  Who opens a store
+/* KV_INVALID with a sentence when dir is that of the store, or within it, by whatever path, or a link; kv_checkpoint asks too.  Who opens a store
  * for a checkpoint asks before. */
 MUST_USE kv_status kv_checkpoint_check(const char *store_dir, const char *dir);
 MUST_USE kv_status kv_compact(struct kv_session *session);

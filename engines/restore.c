@@ -21,7 +21,8 @@
 #include "engines/base/file.h"
 #include "engines/base/snapshot.h"
 
-#define BUILDING "store" /* in the temporary directory */
+#define BUILDING         "store" /* in the temporary directory */
+#define CHECKPOINT_MAKES "a checkpoint makes"
 
 kv_status kv_load(struct kv_session *session, int fd)
 {
@@ -33,6 +34,16 @@ kv_status kv_load(struct kv_session *session, int fd)
         status = kv_put(session, key, value);
     snapshot_reader_free(&reader);
     return status == KV_NOT_FOUND ? KV_OK : status;
+}
+
+/* Ours to free; NULL: no memory. */
+static char *without_slashes(const char *path)
+{
+    char *copy = strdup(path);
+
+    for (size_t size = copy ? strlen(copy) : 0; size > 1 && copy[size - 1] == '/'; size--)
+        copy[size - 1] = '\0';
+    return copy;
 }
 
 /* Removes what is in a directory, not the directory. */
@@ -63,12 +74,23 @@ static kv_status empty_directory(int parent, const char *path)
     return status;
 }
 
+/* A directory cannot be renamed over a link; and what is linked to would be in another place than what is built. */
+static kv_status refuse_link(const char *dir, const char *what)
+{
+    struct stat info;
+
+    return lstat(dir, &info) == 0 && S_ISLNK(info.st_mode)
+               ? kv_fail(KV_INVALID, "%s is a symbolic link; %s a new directory", dir, what) : KV_OK;
+}
+
 static kv_status check_place(const char *dir, const char *what)
 {
-    DIR           *list = opendir(dir);
+    DIR           *list;
     struct dirent *entry;
     size_t         names = 0;
 
+    TRY(refuse_link(dir, what));
+    list = opendir(dir);
     if (!list && errno == ENOTDIR)
         return kv_fail(KV_MISMATCH, "%s is there and no directory; %s a new directory", dir, what);
     if (!list)
@@ -180,16 +202,6 @@ static kv_status sync_parent(char *dir)
     return file_sync_dir(dir);
 }
 
-/* Ours to free; NULL: no memory. */
-static char *without_slashes(const char *path)
-{
-    char *copy = strdup(path);
-
-    for (size_t size = copy ? strlen(copy) : 0; size > 1 && copy[size - 1] == '/'; size--)
-        copy[size - 1] = '\0';
-    return copy;
-}
-
 static kv_status build_beside(const char *asked, const char *ending, const char *what, builder *build, void *arg)
 {
     char     *dir = NULL, *beside = NULL, *building = NULL;
@@ -263,14 +275,16 @@ static char *real_place(const char *path)
 /* A store's directory is the engine's: what is not its own it may take for a leftover, and what is made there goes with the store. */
 kv_status kv_checkpoint_check(const char *store_dir, const char *dir)
 {
-    char  *store = store_dir ? realpath(store_dir, NULL) : NULL, *place = real_place(dir);
-    size_t bytes = store ? strlen(store) : 0;
-    bool   inside = store && place && strncmp(store, place, bytes) == 0 && (place[bytes] == '\0' || place[bytes] == '/');
+    char     *store = store_dir ? realpath(store_dir, NULL) : NULL, *place = real_place(dir), *plain = without_slashes(dir);
+    size_t    bytes = store ? strlen(store) : 0;
+    bool      inside = store && place && strncmp(store, place, bytes) == 0 && (place[bytes] == '\0' || place[bytes] == '/');
+    kv_status status = plain ? refuse_link(plain, CHECKPOINT_MAKES) : kv_fail(KV_NO_MEMORY, "no memory for a path");
 
     free(store);
     free(place);
+    free(plain);
     return inside ? kv_fail(KV_INVALID, "%s is within the store in %s; a checkpoint needs a directory outside of it", dir, store_dir)
-                  : KV_OK;
+                  : status;
 }
 
 kv_status kv_checkpoint(struct kv_session *session, const char *dir)
@@ -282,5 +296,5 @@ kv_status kv_checkpoint(struct kv_session *session, const char *dir)
     if (!dir || !*dir)
         return kv_fail(KV_INVALID, "a checkpoint needs a directory");
     TRY(kv_checkpoint_check(session->store->dir, dir));
-    return build_beside(dir, "checkpointing", "a checkpoint makes", build_checkpoint, session);
+    return build_beside(dir, "checkpointing", CHECKPOINT_MAKES, build_checkpoint, session);
 }

@@ -154,6 +154,12 @@ if [ "$(cat "$work/monday.checkpointing/store")" = hello ]; then ok and_it_stays
 rm "$work/monday.checkpointing/store" && mkdir -p "$work/monday.checkpointing/store/deep"
 works a_leftover_is_no_obstacle '' checkpoint --engine lsm --dir "$work/tree" --to "$work/monday"
 absent and_it_is_gone "$work/monday.checkpointing"
+mkdir "$work/elsewhere/empty" && ln -s empty "$work/elsewhere/to-empty" && ln -s nowhere "$work/elsewhere/dangling"
+before=$(cd "$work/tree" && ls -l --time-style=full-iso)
+for link in to-empty to-empty/ dangling dangling/; do
+    refused "a_checkpoint_into_a_link: $link" 2 "symbolic link" checkpoint --engine lsm --dir "$work/tree" --to "$work/elsewhere/$link"
+done
+if [ "$(cd "$work/tree" && ls -l --time-style=full-iso)" = "$before" ]; then ok and_nothing_was_done; else not_ok and_nothing_was_done; fi
 works a_name_that_begins_alike_is_another '' checkpoint --engine lsm --dir "$work/tree" --to "$work/tree.copy"
 
 mkdir "$work/letters" && echo hello >"$work/letters/letter.txt"
