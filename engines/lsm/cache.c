@@ -150,6 +150,12 @@ static void release_own(struct epoch_own *own)
     cached_block_release((struct cached_block *)own);
 }
 
+void cached_block_lend(struct epoch_slot *slot, struct cached_block *block)
+{
+    block->own.release = release_own;
+    epoch_release_at_exit(slot, &block->own);
+}
+
 /* Under the ring's lock. */
 static void take_out(struct ring *ring, struct cached_block *block)
 {
@@ -183,9 +189,10 @@ static void make_room(struct cache *cache, struct ring *ring, struct epoch_slot 
 }
 
 /* What is asked for again and again comes in soon, and all else costs nothing of what is there. */
-static bool admits(const struct cache *cache, struct ring *ring, struct epoch_slot *slot, const struct cached_block *block)
+bool cache_admits(struct cache *cache, struct epoch_slot *slot, struct cached_block **home, const struct cached_block *block)
 {
-    uint32_t misses;
+    struct ring *ring = ring_of(cache, home);
+    uint32_t     misses;
 
     if (cost(block) > cache->ring_bytes)
         return false; /* it would never fit */
@@ -205,11 +212,6 @@ struct cached_block *cache_add(struct cache *cache, struct epoch_slot *slot, str
     struct ring         *ring = ring_of(cache, home);
     struct cached_block *there;
 
-    if (!admits(cache, ring, slot, block)) {
-        block->own.release = release_own;
-        epoch_release_at_exit(slot, &block->own);
-        return block;
-    }
     pthread_mutex_lock(&ring->lock);
     there = *home;
     if (!there) {

@@ -78,10 +78,14 @@ static inline struct cached_block *cache_find(struct cached_block **home)
     return block;
 }
 
+/* Inside the epoch.  Whether a block that was missed comes in: a full cache lets in one in so many, and none that is larger than a
+ * sixteenth of its budget. */
+bool cache_admits(struct cache *cache, struct epoch_slot *slot, struct cached_block **home, const struct cached_block *block);
 /* Inside the epoch.  Publishes the block at home, and makes room for it.  Takes over the reference; returns what stands there
- * now, which is another's block if that was quicker.  A block that is not let in, or is larger than a sixteenth of the budget, is
- * not published: it goes when the epoch is left. */
+ * now, which is another's block if that was quicker. */
 struct cached_block *cache_add(struct cache *cache, struct epoch_slot *slot, struct cached_block **home, struct cached_block *block);
+/* Inside the epoch.  Takes over the reference of a block that does not come in, until the epoch is left. */
+void cached_block_lend(struct epoch_slot *slot, struct cached_block *block);
 /* Of a table that nobody reads any more: removes the block at home at once. */
 void cache_remove(struct cache *cache, struct cached_block **home);
 

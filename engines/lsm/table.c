@@ -11,6 +11,7 @@
 #define AHEAD_BYTES  (UINT32_C(256) << 10) /* so much */
 #define STREAM_BYTES (UINT32_C(1) << 20)   /* or so much, when it reads all anyway */
 #define ENTRY_LINES  10u                   /* cache lines of a block that are asked for around where an entry should be */
+#define FRAME_AHEAD  4096u                 /* bytes of a mapped frame that are asked for at once, before its sum is taken */
 #define RAW_BYTES_MAX (UINT32_C(3) << 29)  /* of a frame; larger is damage */
 
 static kv_status damaged(const struct table *table, uint64_t offset, const char *what)
@@ -377,7 +378,7 @@ static void note_places(struct table *table, struct cached_block *block)
     }
 }
 
-/* A block of our own from a frame that was checked.  searched: its places are noted, while it is warm. */
+/* A block of our own from a frame that was checked.  searched: it may come into the cache, with its places. */
 static kv_status copy_out(struct table *table, struct table_frame where, const char *frame, const struct frame_tail *tail,
                           bool searched, struct cached_block **out)
 {
@@ -389,10 +390,21 @@ static kv_status copy_out(struct table *table, struct table_frame where, const c
     if (status != KV_OK) {
         cached_block_release(*out);
         *out = NULL;
-    } else if (searched) {
-        note_places(table, *out);
     }
     return status;
+}
+
+/* Its places are noted where it will be searched again: to find them takes longer than to search it once without. */
+static struct cached_block *to_cache(struct table *table, struct epoch_slot *slot, size_t number, struct cached_block *block)
+{
+    struct cached_block **home = &table->row[number].block;
+
+    if (!cache_admits(table->cache, slot, home, block)) {
+        cached_block_lend(slot, block);
+        return block;
+    }
+    note_places(table, block);
+    return cache_add(table->cache, slot, home, block);
 }
 
 kv_status table_take_in(struct table *table, struct epoch_slot *slot, size_t number, const char *frame, struct cached_block **out)
@@ -403,7 +415,7 @@ kv_status table_take_in(struct table *table, struct epoch_slot *slot, size_t num
     *out = NULL;
     TRY(check_frame(table, table->frame[number], frame, &tail));
     TRY(copy_out(table, table->frame[number], frame, &tail, true, &block));
-    *out = cache_add(table->cache, slot, &table->row[number].block, block);
+    *out = to_cache(table, slot, number, block);
     return KV_OK;
 }
 
@@ -437,6 +449,8 @@ static kv_status look_into_map(struct table *table, struct epoch_slot *slot, siz
     struct table_frame where = table->frame[number];
     struct frame_tail  tail;
 
+    for (uint64_t at = 0; at < where.bytes && at < FRAME_AHEAD; at += 64)
+        __builtin_prefetch(table->map + where.offset + at);
     TRY(check_frame(table, where, table->map + where.offset, &tail));
     if (tail.kind == 0) {
         *payload = slice_of(table->map + where.offset, tail.raw_bytes);
@@ -444,7 +458,7 @@ static kv_status look_into_map(struct table *table, struct epoch_slot *slot, siz
     }
     TRY(copy_out(table, where, table->map + where.offset, &tail, cached, block));
     if (cached)
-        *block = cache_add(table->cache, slot, &table->row[number].block, *block);
+        *block = to_cache(table, slot, number, *block);
     *payload = payload_of(*block);
     return KV_OK;
 }
