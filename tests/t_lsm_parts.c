@@ -1,4 +1,4 @@
-/* t_lsm_parts.c -- parts of the merge tree by themselves: slabs, varints, a recycled log, a ring that fails. */
+/* t_lsm_parts.c -- parts of the merge tree by themselves: slabs, the block cache, varints, a recycled log, a ring that fails. */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>
@@ -19,8 +19,10 @@
 
 #include "common/fail.h"
 #include "common/rng.h"
+#include "engines/base/epoch.h"
 #include "engines/base/pages.h"
 #include "engines/lsm/block.h"
+#include "engines/lsm/cache.h"
 #include "engines/lsm/reads.h"
 #include "engines/lsm/slab.h"
 #include "engines/lsm/wal.h"
@@ -126,6 +128,68 @@ static void the_memory_of_large_pieces_goes_back(void **state)
     slabs_give(slabs, again, bytes);
     assert_int_equal(slabs_bytes(slabs), 0);
     slabs_close(slabs);
+}
+
+/* ---- The block cache. ---- */
+
+#define HOMES       512u
+#define BLOCK_BYTES ((size_t)128 << 10)
+#define BUDGET      ((uint64_t)8 << 20)
+
+/* Reads one block a turn, as a session does that misses each. */
+static size_t miss_all(struct cache *cache, struct epoch_slot *slot, struct cached_block **home, size_t turns)
+{
+    size_t most = 0;
+
+    for (size_t turn = 0; turn < turns; turn++) {
+        struct cached_block **here = &home[turn % HOMES], *block;
+        epoch_enter(slot);
+        if (!cache_find(here)) {
+            assert_non_null(block = cached_block_new(cache, BLOCK_BYTES, 0));
+            memset(cached_payload(block), (int)turn, block->bytes);
+            if (cache_admits(cache, slot, here, block))
+                block = cache_add(cache, slot, here, block);
+            else
+                cached_block_lend(slot, block);
+            assert_int_equal((unsigned char)cached_payload(block)[block->bytes - 1], (unsigned char)turn); /* lent until the exit */
+        }
+        epoch_exit(slot);
+        most = slot->bytes > most ? slot->bytes : most;
+    }
+    return most;
+}
+
+/* What is thrown out waits for the reader; so that it does not become more and more, nothing comes in any more. */
+static void a_reader_that_stays_inside_does_not_make_the_cache_grow(void **state)
+{
+    static struct cached_block *home[HOMES];
+    struct cache               *cache = cache_open(BUDGET, 2, true);
+    struct epoch               *epoch;
+    struct epoch_slot          *slot, *other;
+    uint64_t                    before;
+
+    (void)state;
+    assert_non_null(cache);
+    assert_int_equal(epoch_open(&epoch), KV_OK);
+    assert_int_equal(epoch_slot_open(epoch, &slot), KV_OK);
+    assert_int_equal(epoch_slot_open(epoch, &other), KV_OK);
+    miss_all(cache, slot, home, 4 * HOMES);
+    before = cache_used_bytes(cache);
+    assert_true(before > BUDGET / 2 && before <= BUDGET);
+    epoch_enter(other);
+    assert_in_range(miss_all(cache, slot, home, 64 * HOMES), (4 << 20) - BLOCK_BYTES, (4 << 20) + 4 * BLOCK_BYTES);
+    assert_true(cache_used_bytes(cache) <= BUDGET);
+    epoch_exit(other);
+    epoch_collect(slot, true);
+    assert_int_equal(slot->bytes, 0);
+    assert_true(miss_all(cache, slot, home, 8 * HOMES) > 0); /* now they come in again */
+    for (size_t i = 0; i < HOMES; i++)
+        if (home[i])
+            cache_remove(cache, &home[i]);
+    epoch_slot_close(other);
+    epoch_slot_close(slot);
+    epoch_close(epoch);
+    cache_close(cache);
 }
 
 /* ---- Varints. ---- */
@@ -354,6 +418,7 @@ int main(void)
         cmocka_unit_test(pieces_hold_what_was_asked_for_and_do_not_overlap),
         cmocka_unit_test(an_empty_slab_serves_any_size),
         cmocka_unit_test(the_memory_of_large_pieces_goes_back),
+        cmocka_unit_test(a_reader_that_stays_inside_does_not_make_the_cache_grow),
         cmocka_unit_test(a_varint_is_read_back_and_a_cut_one_is_not),
         cmocka_unit_test(a_header_of_an_earlier_life_is_no_log),
         cmocka_unit_test(what_lies_behind_the_end_is_passed_over_at_once),
