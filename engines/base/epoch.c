@@ -194,6 +194,7 @@ void epoch_release_own(struct epoch_slot *slot)
 void epoch_collect(struct epoch_slot *slot, bool wait)
 {
     struct epoch *epoch = slot->epoch;
+    bool          patient = slot->bytes >= slot->collect_at_bytes; /* as much again has come since the last look */
 
     assert(slot->inside == 0);
     for (int pass = 0; slot->count && pass < 2; pass++) { /* the second for what came after the seal of the first */
@@ -206,7 +207,7 @@ void epoch_collect(struct epoch_slot *slot, bool wait)
         /* A wait lets go of the registry from time to time, for others who want to look. */
         bool passed;
         do {
-            passed = all_passed(epoch, slot->seal, wait || slot->bytes >= COLLECT_BYTES ? PATIENCE : 0);
+            passed = all_passed(epoch, slot->seal, wait || patient ? PATIENCE : 0);
         } while (wait && !passed);
         if (!passed)
             break;
