@@ -63,11 +63,13 @@ static void what_one_session_alone_has_seen_goes_at_its_exit(void **state)
     epoch_enter(other); /* stays inside, and keeps what is retired */
     for (size_t round = 1; round <= 3; round++) {
         epoch_enter(slot);
-        epoch_release_at_exit(slot, &one.own);
-        epoch_release_at_exit(slot, &two.own);
+        epoch_release_at_exit(slot, &one.own, 3);
+        epoch_release_at_exit(slot, &two.own, 4);
+        assert_int_equal(slot->own_bytes, 7);
         assert_int_equal(freed, 2 * round - 2);
         epoch_exit(slot);
         assert_int_equal(freed, 2 * round);
+        assert_int_equal(slot->own_bytes, 0);
     }
     epoch_exit(other);
     epoch_slot_close(slot);

@@ -2,6 +2,7 @@
 #define ENGINE lsm_engine
 #include "tests/bitcask_util.h"
 
+#include <malloc.h>
 #include <sys/wait.h>
 
 #include "engines/lsm/store.h"
@@ -107,6 +108,42 @@ static void is_large(void *arg, size_t number, kv_status status, slice value)
     ++*(size_t *)arg;
 }
 
+static size_t in_use(void)
+{
+    struct mallinfo2 info = mallinfo2(); /* zeros under a sanitizer */
+
+    return info.uordblks + info.hblkhd;
+}
+
+static void note_in_use(void *arg, size_t number, kv_status status, slice value)
+{
+    size_t *seen = arg, now = in_use();
+
+    (void)number;
+    assert_int_equal(status, KV_OK);
+    assert_int_equal(value.size, LARGE);
+    *seen = now > *seen ? now : *seen;
+}
+
+/* Also where blocks are unpacked from mappings, one by one: they are lent until all are answered. */
+static void many_large_values_are_unpacked_a_few_at_a_time(void **state)
+{
+    static char value[LARGE];
+    struct db   db = open_db(at("db"), "cache_bytes=1M cache=mmap");
+    slice       keys[LARGE_COUNT];
+    size_t      before, seen = 0;
+
+    (void)state;
+    for (size_t i = 0; i < LARGE_COUNT; i++)
+        keys[i] = slice_text("one");
+    assert_int_equal(kv_put(db.session, keys[0], slice_of(value, LARGE)), KV_OK);
+    assert_int_equal(kv_compact(db.session), KV_OK);
+    before = in_use();
+    assert_int_equal(kv_get_many(db.session, keys, LARGE_COUNT, note_in_use, &seen), KV_OK);
+    assert_true(seen <= before + 3 * LARGE);
+    close_db(&db);
+}
+
 /* A session reads what a share of the cache's budget holds, and keeps no memory for more. */
 static void many_large_values_are_read_a_few_at_a_time(void **state)
 {
@@ -136,6 +173,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(a_log_that_could_not_begin_takes_no_other_with_it, make_root, remove_root),
+        cmocka_unit_test_setup_teardown(many_large_values_are_unpacked_a_few_at_a_time, make_root, remove_root),
         cmocka_unit_test_setup_teardown(many_large_values_are_read_a_few_at_a_time, make_root, remove_root),
     };
     return cmocka_run_group_tests_name("lsm and memory", tests, NULL, NULL);

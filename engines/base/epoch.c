@@ -183,6 +183,7 @@ static void free_sealed(struct epoch_slot *slot)
 
 void epoch_release_own(struct epoch_slot *slot)
 {
+    slot->own_bytes = 0;
     while (slot->own) {
         struct epoch_own *own = slot->own;
         slot->own = own->next;

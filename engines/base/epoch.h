@@ -67,6 +67,7 @@ struct epoch_slot {
     size_t                bytes, collect_at_bytes; /* of the garbage */
     uint64_t              seal;
     struct epoch_own     *own;     /* goes at the exit */
+    size_t                own_bytes; /* of it */
     struct epoch_slot    *next, **link;
 };
 
@@ -142,11 +143,13 @@ static inline void epoch_retire(struct epoch_slot *slot, void *pointer, size_t b
     slot->bytes += bytes;
 }
 
-/* Inside.  Calls own->release(own) at the exit: nobody else has ever seen it, so nobody is waited for. */
-static inline void epoch_release_at_exit(struct epoch_slot *slot, struct epoch_own *own)
+/* Inside.  Calls own->release(own) at the exit: nobody else has ever seen it, so nobody is waited for.  `bytes` is what
+ * it holds: slot->own_bytes tells the sum. */
+static inline void epoch_release_at_exit(struct epoch_slot *slot, struct epoch_own *own, size_t bytes)
 {
     own->next = slot->own;
     slot->own = own;
+    slot->own_bytes += bytes;
 }
 
 #endif

@@ -153,7 +153,7 @@ static void release_own(struct epoch_own *own)
 void cached_block_lend(struct epoch_slot *slot, struct cached_block *block)
 {
     block->own.release = release_own;
-    epoch_release_at_exit(slot, &block->own);
+    epoch_release_at_exit(slot, &block->own, cost(block));
 }
 
 /* Under the ring's lock. */

@@ -93,7 +93,13 @@ static void start(struct flight *flight, struct lookup *lookup, slice key, uint6
 
 /* ---- A group of keys. ---- */
 
-/* Fewer when their frames are large. */
+/* Frames that are to be read, and blocks that were unpacked and are lent until all is answered. */
+static bool has_room(const struct flight *flight)
+{
+    return flight->bytes + flight->session->epoch->own_bytes < flight->bytes_max;
+}
+
+/* Fewer when their frames or blocks are large. */
 static void start_group(struct flight *flight, const slice *keys, size_t count)
 {
     const struct view *view = flight->view;
@@ -112,7 +118,7 @@ static void start_group(struct flight *flight, const slice *keys, size_t count)
                 table_ask(table, keys[i], hash[i]);
         }
     }
-    for (size_t i = 0; i < count && flight->bytes < flight->bytes_max; i++)
+    for (size_t i = 0; i < count && has_room(flight); i++)
         start(flight, &flight->lookup[flight->count++], keys[i], hash[i]);
 }
 
@@ -241,7 +247,7 @@ kv_status lsm_get_many(struct kv_session *base, const slice *keys, size_t count,
         do {
             size_t rest = left - flight.count;
             start_group(&flight, keys + first + flight.count, rest < GROUP ? rest : GROUP);
-        } while (flight.waiting && flight.count < left && flight.count + GROUP <= FLIGHT && flight.bytes < flight.bytes_max);
+        } while (flight.waiting && flight.count < left && flight.count + GROUP <= FLIGHT && has_room(&flight));
         while (flight.waiting && status == KV_OK)
             status = read_together(&flight);
         if (status == KV_OK)
