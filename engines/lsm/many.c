@@ -9,7 +9,7 @@
 
 #define GROUP        16u                   /* keys whose misses of memory are in flight together */
 #define FLIGHT       READS_MAX             /* keys whose reads are */
-#define FLIGHT_BYTES_MIN (UINT64_C(64) << 10) /* of their frames, about: a share of the cache's budget between these */
+#define FLIGHT_BYTES_MIN (UINT64_C(64) << 10) /* of their frames and blocks, about: a share of the cache's budget between these */
 #define FLIGHT_BYTES_MAX (UINT64_C(4) << 20)
 #define FLIGHT_SHARE     64u
 
@@ -93,7 +93,7 @@ static void start(struct flight *flight, struct lookup *lookup, slice key, uint6
 
 /* ---- A group of keys. ---- */
 
-/* Frames that are to be read, and blocks that were unpacked and are lent until all is answered. */
+/* Frames that are to be read, and blocks that were unpacked from a mapping and are lent until all is answered. */
 static bool has_room(const struct flight *flight)
 {
     return flight->bytes + flight->session->epoch->own_bytes < flight->bytes_max;
