@@ -180,7 +180,7 @@ planted: $(PLANTED)
 
 # They say when there is no memory and how much is asked for, when a ring fails, and what takes long.
 $(BUILD)/tests/t_lsm_memory: private ALL_LDFLAGS += -Wl,--wrap=malloc,--wrap=realloc
-$(BUILD)/tests/t_lsm_logs: private ALL_LDFLAGS += -Wl,--wrap=manifest_write,--wrap=table_open,--wrap=tree_name_log
+$(BUILD)/tests/t_lsm_logs: private ALL_LDFLAGS += -Wl,--wrap=manifest_write,--wrap=table_open,--wrap=tree_name_log,--wrap=memtable_new
 $(BUILD)/tests/t_lsm_parts: private ALL_LDFLAGS += -Wl,--wrap=io_uring_submit_and_wait
 
 $(BUILD)/tests/%: tests/%.c $(BUILD)/libassay.a | $(TEST_SO)

@@ -1,4 +1,7 @@
-/* t_lsm_logs.c -- the numbers of the tree's logs are in the order in which they are used, whoever makes them. */
+/*
+ * t_lsm_logs.c -- the numbers of the tree's logs are in the order in which they are used, whoever makes them; and a log of
+ * which a table has the first part only is replayed from there.
+ */
 #define ENGINE lsm_engine
 #include "tests/bitcask_util.h"
 
@@ -16,8 +19,11 @@ kv_status __real_table_open(const char *dir, uint64_t id, struct cache *cache, s
 kv_status __wrap_table_open(const char *dir, uint64_t id, struct cache *cache, struct table **out);
 kv_status __real_tree_name_log(struct lsm *store, uint64_t id, enum naming naming);
 kv_status __wrap_tree_name_log(struct lsm *store, uint64_t id, enum naming naming);
+struct memtable *__real_memtable_new(uint64_t arena_bytes, uint64_t log_id);
+struct memtable *__wrap_memtable_new(uint64_t arena_bytes, uint64_t log_id);
 
 static _Thread_local bool checkpoints; /* this thread does */
+static uint64_t           arena_most;  /* 0: any */
 static int                copied, may_end, names, hold, held;
 
 static void set(int *flag, int value)
@@ -57,6 +63,11 @@ kv_status __wrap_tree_name_log(struct lsm *store, uint64_t id, enum naming namin
         usleep(300000);
     }
     return __real_tree_name_log(store, id, naming);
+}
+
+struct memtable *__wrap_memtable_new(uint64_t arena_bytes, uint64_t log_id)
+{
+    return __real_memtable_new(arena_most && arena_bytes > arena_most ? arena_most : arena_bytes, log_id);
 }
 
 static void *make_checkpoint(void *arg)
@@ -127,10 +138,44 @@ static void two_that_make_a_log_do_not_overtake_each_other(void **state)
     close_db(&db);
 }
 
+/* As large logs do, which take more than the largest arena. */
+static void a_log_that_recovery_splits_is_replayed_from_where_tables_end(void **state)
+{
+    enum { KEYS = 40, VALUE_BYTES = 500 };
+    static char value[VALUE_BYTES + 1];
+    char        key[8];
+    struct db   db = open_db(at("db"), "memtable_bytes=64k");
+
+    (void)state;
+    for (int i = 0; i < KEYS; i++) {
+        snprintf(key, sizeof key, "%d", i);
+        memset(value, '!' + i, VALUE_BYTES);
+        put(&db, key, value);
+    }
+    close_db(&db);
+    arena_most = 9000; /* sixteen of them */
+    db = open_db(at("db"), "memtable_bytes=64k");
+    arena_most = 0;
+    for (int i = 0; i < PATIENCE && kv_stat(db.store, "flushes") < 2; i++)
+        usleep(1000);
+    assert_int_equal(kv_stat(db.store, "flushes"), 2); /* the last one is small, and waits */
+    close_db(&db);
+    for (int again = 0; again < 2; again++) {
+        db = open_db(at("db"), "memtable_bytes=64k");
+        for (int i = 0; i < KEYS; i++) {
+            snprintf(key, sizeof key, "%d", i);
+            memset(value, '!' + i, VALUE_BYTES);
+            assert_string_equal(get(&db, key), value);
+        }
+        close_db(&db);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(two_that_make_a_log_do_not_overtake_each_other, make_root, remove_root),
+        cmocka_unit_test_setup_teardown(a_log_that_recovery_splits_is_replayed_from_where_tables_end, make_root, remove_root),
     };
     return cmocka_run_group_tests_name("lsm logs", tests, NULL, NULL);
 }

@@ -6,6 +6,7 @@
  * rest is cut off, later logs are removed, and both are durable before anything is written.
  * A log that the manifest says is there, and a manifest that should be, are missed: KV_CORRUPT.
  * Files that the manifest does not name, and logs that are in tables, are removed.
+ * Nothing is removed, cut or written before all has been found good: an open that tells of damage leaves every file as it was.
  */
 #include <dirent.h>
 #include <errno.h>
@@ -28,6 +29,10 @@ struct recovery {
     uint64_t           durable_seq; /* known */
     bool               ended;       /* the log ended; later files are not part of it */
     struct wal        *last;        /* where it ended */
+    uint64_t           gap;         /* the log behind that which has no good header, and so may be where it went on; 0: none */
+    enum wal_state     gap_state;
+    uint64_t           late;        /* the first that is no continuation; 0: none */
+    size_t             unneeded;    /* so many of `log`, its first ones, go when all has been found good */
 };
 
 /* ---- Which files. ---- */
@@ -151,6 +156,12 @@ static kv_status damaged(const struct wal *wal, uint64_t offset, const char *wha
     return kv_fail(KV_CORRUPT, "%s at %" PRIu64 ": %s", wal->file.path, offset, what);
 }
 
+static void durable_at_least(struct recovery *recovery, uint64_t seq)
+{
+    if (seq > recovery->durable_seq)
+        recovery->durable_seq = seq;
+}
+
 static kv_status replay_group(struct recovery *recovery, struct wal *wal, const struct wal_group *group, slice writes)
 {
     struct lsm  *store = recovery->store;
@@ -174,31 +185,59 @@ static kv_status replay_group(struct recovery *recovery, struct wal *wal, const 
         memtable_put(recovery->memtable, place, &entry, key_hash(entry.key));
         place += memtable_entry_bytes(entry.key.size, entry.value.size);
     }
-    if (group->durable_seq > recovery->durable_seq)
-        recovery->durable_seq = group->durable_seq;
+    durable_at_least(recovery, group->durable_seq);
     return KV_OK;
 }
 
+/* The groups of a log, but for those that are in a table: a memtable may have been full, and written out, in the middle of one. */
 static kv_status replay_groups(struct recovery *recovery, struct wal *wal)
 {
+    const uint64_t  *next_seq = &recovery->store->log.next_seq;
     struct wal_group group;
     slice            writes;
-    uint64_t         behind;
 
-    while (wal_group_at(wal, recovery->store->log.next_seq, &group, &writes)) {
-        TRY(replay_group(recovery, wal, &group, writes));
+    for (uint64_t seq = wal->base_seq; wal_group_at(wal, seq, &group, &writes); seq += group.count) {
+        if (seq >= *next_seq)
+            TRY(replay_group(recovery, wal, &group, writes));
+        else if (seq + group.count > *next_seq)
+            return damaged(wal, wal->tail, "a table has half of a group's writes");
         wal->tail += wal_group_bytes(group.bytes);
     }
-    behind = wal_durable_behind(wal);
-    if (behind > recovery->durable_seq)
-        recovery->durable_seq = behind;
+    durable_at_least(recovery, wal_durable_behind(wal));
     return KV_OK;
 }
 
-/* Nothing that was durable may be missing. */
-static kv_status check_end(const struct recovery *recovery, const struct wal *wal, const char *what)
+static bool is_continuation(const struct recovery *recovery, const struct wal *wal)
 {
-    return recovery->durable_seq < recovery->store->log.next_seq ? KV_OK : damaged(wal, wal->tail, what);
+    uint64_t next_seq = recovery->store->log.next_seq;
+
+    return !recovery->ended && (wal->base_seq == next_seq || (wal->base_seq < next_seq && !recovery->last));
+}
+
+/* Nothing that was durable may be missing.  Where it could have been is told with what is known of that place. */
+static kv_status check_end(const struct recovery *recovery)
+{
+    const char       *dir = recovery->store->dir.path, *state = recovery->gap_state == WAL_BLANK ? "blank" : "damaged";
+    const struct wal *last = recovery->last;
+    uint64_t          next_seq = recovery->store->log.next_seq;
+    char              name[WAL_NAME_MAX], durable[96];
+
+    if (recovery->durable_seq < next_seq)
+        return KV_OK;
+    snprintf(durable, sizeof durable, "writes %" PRIu64 " to %" PRIu64 ", which were durable, are missing", next_seq, recovery->durable_seq);
+    if (recovery->gap && (!last || recovery->gap_state == WAL_DAMAGED))
+        return kv_fail(KV_CORRUPT, "%s/%s at 0: the log's header is %s, and %s", dir, wal_name(name, recovery->gap), state, durable);
+    if (recovery->gap)
+        return kv_fail(KV_CORRUPT, "%s at %" PRIu64 ": the log ends here, the header of %s is %s, and %s", last->file.path, last->tail,
+                       wal_name(name, recovery->gap), state, durable);
+    if (last && recovery->late)
+        return kv_fail(KV_CORRUPT, "%s at %" PRIu64 ": the log ends here, %s does not begin with the next number, and %s", last->file.path,
+                       last->tail, wal_name(name, recovery->late), durable);
+    if (last)
+        return kv_fail(KV_CORRUPT, "%s at %" PRIu64 ": the log is damaged here, and %s", last->file.path, last->tail, durable);
+    if (recovery->late)
+        return kv_fail(KV_CORRUPT, "%s/%s at 0: the log before it is missing, and %s", dir, wal_name(name, recovery->late), durable);
+    return kv_fail(KV_CORRUPT, "%s/" MANIFEST_NAME " at 0: no log is there that goes on behind it, and %s", dir, durable);
 }
 
 static void keep_as_sealed(struct lsm *store, struct wal *wal)
@@ -207,17 +246,6 @@ static void keep_as_sealed(struct lsm *store, struct wal *wal)
     wal->next = NULL;
     *store->sealed_last = wal;
     store->sealed_last = &wal->next;
-}
-
-static kv_status drop_log(struct recovery *recovery, struct wal *wal)
-{
-    char name[WAL_NAME_MAX];
-
-    if (wal->id == recovery->store->manifest.youngest_log || wal->id == recovery->store->manifest.log_before)
-        TRY(tree_name_log(recovery->store, wal->id, LOG_GOES));
-    TRY(file_unlink(recovery->store->dir.path, wal_name(name, wal->id)));
-    wal_free(wal);
-    return KV_OK;
 }
 
 static kv_status check_there(const struct recovery *recovery, uint64_t id)
@@ -233,64 +261,80 @@ static kv_status check_there(const struct recovery *recovery, uint64_t id)
                          wal_name(name, id));
 }
 
-static kv_status replay_log(struct recovery *recovery, uint64_t id)
+/* The next log.  *kept: it is part of the store's log, and the store's; else it is closed again. */
+static kv_status replay_log(struct recovery *recovery, uint64_t id, bool *kept)
 {
     struct lsm    *store = recovery->store;
     enum wal_state state;
     struct wal    *wal;
-    kv_status      status;
+    kv_status      status = KV_OK;
 
+    *kept = false;
     TRY(wal_open(store->dir.path, id, &wal, &state));
-    if (state == WAL_NEWER)
+    if (state == WAL_NEWER) {
         status = kv_fail(KV_MISMATCH, "%s was written by a newer version of this program", wal->file.path);
-    else if (state == WAL_BLANK)
-        return drop_log(recovery, wal);
-    else if (state == WAL_DAMAGED || wal->base_seq != store->log.next_seq || recovery->ended) {
-        /* It is no continuation.  If it knows that what is missing was durable, that is damage; else it came too late. */
-        if (state == WAL_GOOD) {
-            uint64_t behind = wal_durable_behind(wal);
-            if (wal->durable_seq > behind)
-                behind = wal->durable_seq;
-            if (behind > recovery->durable_seq)
-                recovery->durable_seq = behind;
+    } else if (state == WAL_GOOD) {
+        durable_at_least(recovery, wal->durable_seq);
+        if (is_continuation(recovery, wal)) {
+            if ((status = replay_groups(recovery, wal)) == KV_OK) {
+                recovery->memtable->log_id = id; /* all of it is in there, or in those before */
+                recovery->gap = 0;
+                recovery->last = wal;
+                keep_as_sealed(store, wal);
+                *kept = true;
+                return KV_OK;
+            }
+        } else {
+            /* It is no continuation.  If it knows that what is missing was durable, that is damage; else it came too late. */
+            durable_at_least(recovery, wal_durable_behind(wal));
+            recovery->late = recovery->late ? recovery->late : id;
+            recovery->ended = true;
         }
-        status = check_end(recovery, recovery->last ? recovery->last : wal, "the log ends here, but more of it was durable");
-        recovery->ended = true;
-        if (status == KV_OK)
-            return drop_log(recovery, wal);
     } else {
-        if (wal->durable_seq > recovery->durable_seq)
-            recovery->durable_seq = wal->durable_seq;
-        status = replay_groups(recovery, wal);
-        if (status == KV_OK) {
-            recovery->memtable->log_id = wal->id;
-            keep_as_sealed(store, wal);
-            recovery->last = wal;
-            return KV_OK;
+        if (!recovery->gap && !recovery->ended) {
+            recovery->gap = id;
+            recovery->gap_state = state;
         }
+        recovery->ended |= state == WAL_DAMAGED;
     }
     wal_free(wal);
     return status;
 }
 
+static kv_status remove_log(struct recovery *recovery, uint64_t id)
+{
+    const struct manifest *manifest = &recovery->store->manifest;
+    char                   name[WAL_NAME_MAX];
+
+    if (id >= manifest->log_id && (id == manifest->youngest_log || id == manifest->log_before))
+        TRY(tree_name_log(recovery->store, id, LOG_GOES));
+    return file_unlink(recovery->store->dir.path, wal_name(name, id));
+}
+
 static kv_status replay(struct recovery *recovery)
 {
     struct lsm *store = recovery->store;
-    char        name[WAL_NAME_MAX];
+    bool        kept;
 
     TRY(check_there(recovery, store->manifest.log_before));
     TRY(check_there(recovery, store->manifest.youngest_log));
     for (size_t i = 0; i < recovery->logs; i++) {
-        if (recovery->log[i] < store->manifest.log_id)
-            TRY(file_unlink(store->dir.path, wal_name(name, recovery->log[i])));
-        else
-            TRY(replay_log(recovery, recovery->log[i]));
+        kept = false;
+        if (recovery->log[i] >= store->manifest.log_id)
+            TRY(replay_log(recovery, recovery->log[i], &kept));
+        if (!kept)
+            recovery->log[recovery->unneeded++] = recovery->log[i];
     }
-    if (recovery->last)
-        TRY(check_end(recovery, recovery->last, "the log is damaged here, and more of it was durable"));
-    else if (recovery->durable_seq >= store->log.next_seq)
-        return kv_fail(KV_CORRUPT, "%s: no log is there that begins with number %" PRIu64 ", and writes up to %" PRIu64 " were durable",
-                       store->dir.path, store->log.next_seq, recovery->durable_seq);
+    return check_end(recovery);
+}
+
+/* All has been found good: what is not needed goes, and what is there becomes durable. */
+static kv_status settle(struct recovery *recovery)
+{
+    struct lsm *store = recovery->store;
+
+    while (recovery->unneeded) /* the youngest first: what is left, if this is cut short, ends where it ended before */
+        TRY(remove_log(recovery, recovery->log[--recovery->unneeded]));
     /* What is behind the end of the last log must never be taken for its continuation. */
     if (recovery->last)
         TRY(wal_cut(recovery->last));
@@ -352,9 +396,11 @@ kv_status tree_recover(struct lsm *store, struct epoch_slot *slot)
     if (status == KV_OK && fresh)
         status = tree_name_log(store, 0, LOG_ALONE);
     if (status == KV_OK)
+        status = replay(&recovery);
+    if (status == KV_OK)
         status = remove_leftovers(&recovery, version);
     if (status == KV_OK)
-        status = replay(&recovery);
+        status = settle(&recovery);
     __atomic_store_n(&store->log.last_seq, store->log.next_seq - 1, __ATOMIC_RELEASE);
     version_release(version);
     free(recovery.log);
