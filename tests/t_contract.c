@@ -1480,6 +1480,11 @@ static void one_process_at_a_time_and_a_kill_leaves_no_lock(void **state)
     close_store(&s);
 }
 
+static bool is_given_back(uint64_t before, uint64_t after)
+{
+    return after <= before / 2 || after <= UINT64_C(4) << 20;
+}
+
 static void compaction_keeps_what_lives_and_gives_back_the_rest(void **state)
 {
     const struct subject *subject = *state;
@@ -1519,7 +1524,14 @@ static void compaction_keeps_what_lives_and_gives_back_the_rest(void **state)
     }
     close_store(&s);
     after = allocated_in(path_in(subject, "store"));
-    if (subject->engine->can & KV_DURABLE && after > before / 2 && after > (UINT64_C(4) << 20)) {
+    /* A library's own thread may give it back a moment later than its calls return. */
+    for (int i = 0; i < 20 && subject->engine->can & KV_DURABLE && !is_given_back(before, after); i++) {
+        s = open_here(subject);
+        usleep(100000);
+        close_store(&s);
+        after = allocated_in(path_in(subject, "store"));
+    }
+    if (subject->engine->can & KV_DURABLE && !is_given_back(before, after)) {
         print_error("%" PRIu64 " bytes before, %" PRIu64 " after, of 400 KiB that live\n", before, after);
         fail();
     }

@@ -151,6 +151,29 @@ static void many_large_values_are_unpacked_a_few_at_a_time(void **state)
     close_db(&db);
 }
 
+/* Frames of which dozens fit into the budget, and not one of their blocks. */
+static void many_values_that_pack_well_are_read_a_few_at_a_time(void **state)
+{
+    static char    value[LARGE];
+    struct db      db = open_db(at("db"), "cache_bytes=1M");
+    char           text[LARGE_COUNT][16];
+    slice          keys[LARGE_COUNT];
+    size_t         before;
+    struct answers answers = {0};
+
+    (void)state;
+    for (size_t i = 0; i < LARGE_COUNT; i++) {
+        keys[i] = slice_of(text[i], (size_t)sprintf(text[i], "key %02zu", i));
+        assert_int_equal(kv_put(db.session, keys[i], slice_of(value, LARGE)), KV_OK);
+    }
+    assert_int_equal(kv_compact(db.session), KV_OK);
+    before = in_use();
+    assert_int_equal(kv_get_many(db.session, keys, LARGE_COUNT, note_in_use, &answers), KV_OK);
+    assert_int_equal(answers.count, LARGE_COUNT);
+    assert_true(answers.in_use <= before + 3 * LARGE);
+    close_db(&db);
+}
+
 /* A session reads what a share of the cache's budget holds, and keeps no memory for more. */
 static void many_large_values_are_read_a_few_at_a_time(void **state)
 {
@@ -181,6 +204,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(a_log_that_could_not_begin_takes_no_other_with_it, make_root, remove_root),
         cmocka_unit_test_setup_teardown(many_large_values_are_unpacked_a_few_at_a_time, make_root, remove_root),
+        cmocka_unit_test_setup_teardown(many_values_that_pack_well_are_read_a_few_at_a_time, make_root, remove_root),
         cmocka_unit_test_setup_teardown(many_large_values_are_read_a_few_at_a_time, make_root, remove_root),
     };
     return cmocka_run_group_tests_name("lsm and memory", tests, NULL, NULL);

@@ -9,9 +9,9 @@
 
 #define GROUP        16u                   /* keys whose misses of memory are in flight together */
 #define FLIGHT       READS_MAX             /* keys whose reads are */
-#define FLIGHT_BYTES_MIN (UINT64_C(64) << 10) /* of their frames and blocks, about: a share of the cache's budget between these */
-#define FLIGHT_BYTES_MAX (UINT64_C(4) << 20)
-#define FLIGHT_SHARE     64u
+#define FLIGHT_BYTES_MIN (UINT64_C(128) << 10) /* of their frames and blocks, about: a share of the cache's budget between these */
+#define FLIGHT_BYTES_MAX (UINT64_C(8) << 20)
+#define FLIGHT_SHARE     32u
 
 struct lookup {
     slice         key;
@@ -29,7 +29,7 @@ struct flight {
     struct view        *view;
     size_t              count, waiting;
     struct lookup       lookup[FLIGHT];
-    uint64_t            bytes, bytes_max; /* of the frames that are waited for */
+    uint64_t            bytes, bytes_max; /* of the frames that are waited for, and their blocks */
     size_t              reads;
     struct read         read[READS_MAX];
     struct {
@@ -69,7 +69,7 @@ static void go_on(struct flight *flight, struct lookup *lookup)
             lookup->table = table;
             lookup->number = number;
             flight->waiting++;
-            flight->bytes += table->frame[number].bytes;
+            flight->bytes += table->frame[number].bytes + table_block_bytes(table, number);
             return;
         }
         take(lookup, table_get_in(table, flight->session->epoch, number, lookup->key, SEQ_MAX, &entry), &entry);
@@ -93,7 +93,7 @@ static void start(struct flight *flight, struct lookup *lookup, slice key, uint6
 
 /* ---- A group of keys. ---- */
 
-/* Frames that are to be read, and blocks that were unpacked from a mapping and are lent until all is answered. */
+/* Frames that are to be read, with their blocks, and blocks that were unpacked from a mapping: lent until all is answered. */
 static bool has_room(const struct flight *flight)
 {
     return flight->bytes + flight->session->epoch->own_bytes < flight->bytes_max;

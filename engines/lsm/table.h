@@ -146,6 +146,15 @@ static inline void table_keep(struct table *table)
 {
     __atomic_add_fetch(&table->references, 1, __ATOMIC_RELAXED);
 }
+/* Of a block, about: its frame does not say before it is read, so as much as this table's blocks unpack to on average. */
+static inline uint64_t table_block_bytes(const struct table *table, size_t number)
+{
+    const struct table_frame *last = &table->frame[table->is.blocks - 1];
+    double                    entries = (double)table->is.key_bytes + (double)table->is.value_bytes;
+    double                    times = entries / (double)(last->offset + last->bytes);
+
+    return table->frame[number].bytes * (uint64_t)(times < 1 ? 1 : times < 255 ? times + 0.5 : 255); /* LZ4 reaches no more */
+}
 /* The last one closes the table, and removes its file if it is obsolete.  NULL is fine. */
 void table_release(struct table *table);
 
