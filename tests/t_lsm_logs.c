@@ -143,7 +143,7 @@ static void a_log_that_recovery_splits_is_replayed_from_where_tables_end(void **
 {
     enum { KEYS = 40, VALUE_BYTES = 500 };
     static char value[VALUE_BYTES + 1];
-    char        key[8];
+    char        key[16];
     struct db   db = open_db(at("db"), "memtable_bytes=64k");
 
     (void)state;
@@ -155,11 +155,11 @@ static void a_log_that_recovery_splits_is_replayed_from_where_tables_end(void **
     close_db(&db);
     arena_most = 9000; /* sixteen of them */
     db = open_db(at("db"), "memtable_bytes=64k");
-    arena_most = 0;
     for (int i = 0; i < PATIENCE && kv_stat(db.store, "flushes") < 2; i++)
         usleep(1000);
     assert_int_equal(kv_stat(db.store, "flushes"), 2); /* the last one is small, and waits */
     close_db(&db);
+    arena_most = 0;
     for (int again = 0; again < 2; again++) {
         db = open_db(at("db"), "memtable_bytes=64k");
         for (int i = 0; i < KEYS; i++) {

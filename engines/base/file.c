@@ -176,6 +176,15 @@ void file_unmap(char *map, size_t size)
         munmap(map, size);
 }
 
+void file_make_ready(char *map, size_t size)
+{
+#ifdef MADV_POPULATE_WRITE
+    madvise(map, size, MADV_POPULATE_WRITE);
+#else
+    (void)map, (void)size;
+#endif
+}
+
 kv_status file_sync_dir(const char *dir)
 {
     struct file self;

@@ -305,6 +305,7 @@ kv_status log_write(struct lsm_session *session, struct entry *entries, const ui
         char       *at = wal->map + wal->tail + sizeof(struct wal_group);
         memtable = store->log.memtable;
         memtable_prefetch(memtable, hashes[0]);
+        wal_make_ready(wal, wal->tail + wal_group_bytes(writes_bytes));
         for (size_t i = 0; i < entry_count; i++) {
             entries[i].seq = seq + i;
             at = wal_put_write(at, &entries[i]);
@@ -574,8 +575,9 @@ void log_forget(struct lsm *store, uint64_t id)
         pthread_mutex_unlock(&store->sync_lock);
         if (!wal)
             break;
-        /* One is kept for its blocks: the next log costs no allocation, and no zeros. */
-        if (!keep && wal->mapped == store->mapped && wal->capacity == log_capacity(store->options.memtable_bytes) && !tree_failed(store)) {
+        /* One that is not mapped is kept for its blocks: the next log costs no zeros, and no sync of them.  A mapped one costs little
+         * to make, and of one that is removed what was not written to the disk yet never is. */
+        if (!keep && !store->mapped && !wal->mapped && wal->capacity == log_capacity(store->options.memtable_bytes) && !tree_failed(store)) {
             keep = wal;
             continue;
         }

@@ -5,7 +5,7 @@
  *
  * Files       STORE, LOCK       identity and lock (base/storedir.h)
  *             MANIFEST          which tables there are, and which logs are not in them yet (version.h); replaced whole
- *             00000007.wal      the log of one memtable (wal.h).  Prepared, or recycled, before it is needed.
+ *             00000007.wal      the log of one memtable (wal.h).  Prepared before it is needed.
  *             00000009.table    sorted entries (table.h)
  *             Numbers only grow, over both kinds; what neither the manifest names nor the log needs is removed at open.
  * Write       Every write has a sequence number.  log.c: a group of the log, then the memtable, where it can be found.  Nothing
@@ -20,11 +20,12 @@
  * Memory      Of a budget half is the cache's; memtables and their logs, which are page cache, get three eighths, so
  *             memtables are smaller than memtable_bytes where that asks for more; tables and merges have the rest.
  * Durability  none, process    the log is written by stores into its mapping, whose blocks are reserved: to the kernel that is a
- *                              write like any other (none costs the same as process, so it is the same)
+ *                              write like any other (none costs the same as process, so it is the same).  A log that is in a
+ *                              table is removed, most often before the kernel has written it to the disk.
  *             ordered          the same work: the log ends at its first damage, so a cut of power leaves a prefix
  *             interval:T       and base/ticker.h syncs it in time
  *             commit           groups by base/group.h, one pwrite and fdatasync over blocks that are there already; the memtable
- *                              has it when the disk has it
+ *                              has it when the disk has it.  A log that is in a table becomes the next one.
  *             close syncs, in every tier.  A failed sync or write makes the store refuse writes for good; a full disk does not.
  * Recovery    recover.c.
  * Figures     the standard ones, and rotations, syncs, flushes, flush_bytes, compactions, compaction_read_bytes,

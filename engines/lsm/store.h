@@ -291,7 +291,8 @@ void log_set_delay(struct lsm *store);
 uint64_t log_capacity(uint64_t arena);
 /* A log that is ready and named; NULL, with a sentence, when it cannot be had. */
 struct wal *log_create(struct lsm *store, uint64_t capacity);
-/* The logs up to this one are in tables: forgets them, and removes or recycles the files; later, while somebody copies logs. */
+/* The logs up to this one are in tables: forgets them, and removes the files, or (tier commit) makes the next log of one; later,
+ * while somebody copies logs. */
 void log_forget(struct lsm *store, uint64_t id);
 
 /* flush.c */

@@ -97,22 +97,15 @@ kv_status wal_create(const char *dir, uint64_t id, uint64_t capacity, bool mappe
     return status;
 }
 
-/*
- * A header of zeros, or at worst the old one, stands under the new name until the log is begun: both say that it was not.  Where all
- * that is written is synced anyway, this is too; else a sync would write a whole log to the disk that nobody needs any more.
- */
+/* A header of zeros stands under the new name until the log is begun: it says that it was not. */
 static kv_status recycle(const char *dir, struct wal *wal, uint64_t id)
 {
     static const char blank[WAL_FIRST];
     char              from[WAL_NAME_MAX], to[WAL_NAME_MAX], *path;
 
     TRY(new_salt(wal));
-    if (wal->mapped) {
-        memcpy(wal->map, blank, sizeof blank);
-    } else {
-        TRY(file_write_at(&wal->file, blank, sizeof blank, 0));
-        TRY(file_sync_data(&wal->file));
-    }
+    TRY(file_write_at(&wal->file, blank, sizeof blank, 0));
+    TRY(file_sync_data(&wal->file));
     TRY(file_rename(dir, wal_name(from, wal->id), wal_name(to, id)));
     wal->id = id;
     if (asprintf(&path, "%s/%s", dir, to) < 0)
@@ -150,6 +143,7 @@ kv_status wal_begin(struct wal *wal, uint64_t base_seq, uint64_t durable_seq)
     both[0] = both[1] = header;
     if (!wal->mapped)
         return file_write_at(&wal->file, both, sizeof both, 0);
+    wal_make_ready(wal, sizeof both);
     memcpy(wal->map, both, sizeof both);
     return KV_OK;
 }
@@ -167,12 +161,10 @@ static enum wal_state read_header(struct wal *wal, size_t offset)
     if (memcmp(&header, &blank, sizeof header) == 0)
         return WAL_BLANK;
     if (memcmp(header.magic, WAL_MAGIC, sizeof header.magic) != 0 ||
-        header.sum != XXH3_64bits(&header, offsetof(struct wal_header, sum)) || header.id > wal->id)
+        header.sum != XXH3_64bits(&header, offsetof(struct wal_header, sum)) || header.id != wal->id)
         return WAL_DAMAGED;
     if (header.version != WAL_VERSION)
         return WAL_NEWER;
-    if (header.id < wal->id)
-        return WAL_BLANK; /* of the file's life before: it was recycled, and not begun, or that was lost */
     wal->salt = header.salt;
     wal->base_seq = header.base_seq;
     wal->durable_seq = header.durable_seq;

@@ -2,8 +2,7 @@
  * wal.h -- a log file: every write of one memtable, in order, until a table has them.
  *
  *     NNNNNNNN.wal := header group*        padded with zeros, or with what an earlier life of the file left
- *     header       := struct wal_header, the same once more    all zeros while the file waits for its turn, or with the lower
- *                     number that it had in its life before
+ *     header       := struct wal_header, the same once more    all zeros while the file waits for its turn
  *     group        := struct wal_group write* padding to a multiple of 8      one put, one batch, or one group commit's part
  *     write        := value_bytes:u32 key_bytes:u16 type:u8 zero:u8 key value
  *
@@ -56,6 +55,7 @@ struct wal {
     char       *map;      /* of all of it; when not mapped for writing, only for reading a found log */
     bool        mapped;   /* written through the map; else by pwrite */
     uint64_t    capacity; /* bytes of the file */
+    uint64_t    ready;    /* of the map, pages before this were made ready to be written */
     uint64_t    salt;
     uint64_t    base_seq, durable_seq; /* of the header */
     uint64_t    tail;     /* where the next group goes */
@@ -82,11 +82,24 @@ static inline uint64_t wal_group_bytes(uint64_t writes_bytes)
 /* A new file that is ready to be written: reserved, and the name durable.  Not mapped: filled with zeros and synced, so that a
  * group written over them changes no metadata. */
 MUST_USE kv_status wal_create(const char *dir, uint64_t id, uint64_t capacity, bool mapped, struct wal **out);
-/* Makes a new one from a log that nobody needs any more, which keeps its blocks.  The old one is gone, whatever the status. */
+/* Makes a new one from a log that nobody needs any more and that is not mapped: it keeps its blocks.  The old one is gone, whatever
+ * the status. */
 MUST_USE kv_status wal_recycle(const char *dir, struct wal *old, uint64_t id, struct wal **out);
 /* Writes the headers. */
 MUST_USE kv_status wal_begin(struct wal *wal, uint64_t base_seq, uint64_t durable_seq);
 void wal_free(struct wal *wal); /* closes it; the file stays; NULL is fine */
+
+#define WAL_READY_BYTES (UINT64_C(256) << 10)
+
+/* Before the map is written up to here.  Not more than a little ahead: what is ready is dirty, and a sync would write it. */
+static inline void wal_make_ready(struct wal *wal, uint64_t end)
+{
+    while (wal->ready < end) {
+        uint64_t left = wal->capacity - wal->ready, bytes = left < WAL_READY_BYTES ? left : WAL_READY_BYTES;
+        file_make_ready(wal->map + wal->ready, bytes);
+        wal->ready += bytes;
+    }
+}
 
 /* Forms one write; returns the place behind it. */
 static inline char *wal_put_write(char *at, const struct entry *entry)
