@@ -33,8 +33,11 @@ static void form(const uint8_t *data, size_t size, struct buf *out)
     uint64_t          seq = 1;
 
     header.sum = XXH3_64bits(&header, offsetof(struct wal_header, sum));
-    for (int i = 0; i < 2; i++)
-        must(buf_append(out, &header, sizeof header));
+    must(buf_reserve(out, WAL_FIRST));
+    memset(out->data, 0, WAL_FIRST);
+    memcpy(out->data, &header, sizeof header);
+    memcpy(out->data + WAL_SECOND, &header, sizeof header);
+    out->size = WAL_FIRST;
     while (size >= 5) {
         uint16_t bytes, count;
         uint8_t  flags = data[4];

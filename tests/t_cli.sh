@@ -203,7 +203,7 @@ for file in wal log hint; do
     overwrite "$work/damaged/00000001.$file" 0
 done
 if "$assay" dump "$work/damaged/00000001.wal" >/dev/null; then ok the_second_header_of_a_log_does; else not_ok the_second_header_of_a_log_does; fi
-overwrite "$work/damaged/00000001.wal" 64
+overwrite "$work/damaged/00000001.wal" 4096
 damaged_dump a_log_of_the_tree_with_another_magic 00000001.wal 0
 damaged_dump a_segment_with_another_magic 00000001.log 0
 damaged_dump a_hint_with_another_magic 00000001.hint 0

@@ -450,12 +450,20 @@ static size_t first_of(void)
     return from_environment("ASSAY_SEED", 1) % step_of();
 }
 
+/* The zeros between the headers of a log are nobody's, and are tried here and there. */
+static size_t next_place(const struct content *file, size_t place)
+{
+    bool between = is_log(file) && place > sizeof(struct wal_header) && place + 200 < WAL_SECOND;
+
+    return place + step_of() + (between ? 190 : 0);
+}
+
 static void change_bytes(const struct content *file)
 {
     static const unsigned char masks[] = {0, 0xff, 0x80}; /* 0: one bit, another one at each place */
     char                      *bytes = malloc(file->size + 1);
 
-    for (size_t place = first_of(); place < file->size; place += step_of()) {
+    for (size_t place = first_of(); place < file->size; place = next_place(file, place)) {
         for (size_t mask = 0; mask < (getenv("ASSAY_LONG") ? 3 : 1); mask++) {
             memcpy(bytes, file->bytes, file->size);
             bytes[place] = (char)(bytes[place] ^ (masks[mask] ? masks[mask] : 1 << place % 8));
@@ -470,7 +478,7 @@ static void change_bytes(const struct content *file)
 
 static void cut(const struct content *file)
 {
-    for (size_t size = first_of(); size < file->size; size += step_of()) {
+    for (size_t size = first_of(); size < file->size; size = next_place(file, size)) {
         snprintf(what, sizeof what, "%s, cut at %zu", file->name, size);
         lay_out();
         replace(file, file->bytes, size);
@@ -521,10 +529,31 @@ static void exchange_files(void)
             lay_out();
             replace(&content[i], content[j].bytes, content[j].size);
             replace(&content[j], content[i].bytes, content[i].size);
-            judge(&content[i], is_last_log(&content[i]) || is_last_log(&content[j]) ? before_log : writes_made); /* with an empty one: it is gone */
+            bool logs = is_log(&content[i]) && is_log(&content[j]); /* that is told: their headers have their numbers */
+            judge(&content[i], !logs && (is_last_log(&content[i]) || is_last_log(&content[j])) ? before_log : writes_made);
         }
     }
     several = false;
+}
+
+/* As a disk does, or a write that it lost. */
+static void spoil_sectors(const struct content *file)
+{
+    static const char zeros[512];
+    char             *bytes = malloc(file->size + 1);
+
+    for (size_t place = 0; place < file->size; place += sizeof zeros) {
+        size_t length = file->size - place < sizeof zeros ? file->size - place : sizeof zeros;
+        if (memcmp(file->bytes + place, zeros, length) == 0)
+            continue;
+        memcpy(bytes, file->bytes, file->size);
+        memset(bytes + place, 0, length);
+        snprintf(what, sizeof what, "%s, the sector at %zu spoilt", file->name, place);
+        lay_out();
+        replace(file, bytes, file->size);
+        judge(file, is_last_log(file) && place >= WAL_SECOND ? before_log : writes_made); /* a header is there twice */
+    }
+    free(bytes);
 }
 
 /* Pieces of the same length in another order: what has a good sum may stand in the wrong place. */
@@ -610,8 +639,10 @@ static void end(void)
 static void a_changed_byte_is_told(void **state)
 {
     begin(state);
-    FOR_EACH_FILE(file)
+    FOR_EACH_FILE(file) {
         change_bytes(file);
+        spoil_sectors(file);
+    }
     end();
 }
 

@@ -6,6 +6,7 @@
 #include "tests/bitcask_util.h"
 
 #include <pthread.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 
 #include "engines/lsm/store.h"
@@ -171,11 +172,99 @@ static void a_log_that_recovery_splits_is_replayed_from_where_tables_end(void **
     }
 }
 
+/* A process that writes little and ends leaves a log each time: they do not pile up. */
+static void small_logs_become_a_table(void **state)
+{
+    char key[16];
+
+    (void)state;
+    for (int i = 0; i < 40; i++) {
+        struct db db = open_db(at("db"), "");
+        assert_in_range(files(at("db"), ".wal", NULL), 0, 18); /* with the next one, and one that is just going */
+        snprintf(key, sizeof key, "%d", i);
+        put(&db, key, key);
+        close_db(&db);
+    }
+    for (int again = 0; again < 2; again++) {
+        struct db db = open_db(at("db"), "");
+        for (int i = 0; i < 40; i++) {
+            snprintf(key, sizeof key, "%d", i);
+            assert_string_equal(get(&db, key), key);
+        }
+        close_db(&db);
+    }
+    assert_in_range(files(at("db"), ".table", NULL), 1, 40 / 16);
+}
+
+/* Numbers go on from the largest of the files that are there, but not from one that no store comes to. */
+static void a_name_of_no_number_is_left_alone(void **state)
+{
+    static const char *const strays[] = {"18446744073709551614.wal", "18446744073709551615.table", "99999999999999999999.wal"};
+    struct db                db = open_db(at("db"), "");
+    char                     path[1024], key[16];
+
+    (void)state;
+    close_db(&db);
+    for (size_t i = 0; i < sizeof strays / sizeof *strays; i++) {
+        snprintf(path, sizeof path, "%s/%s", at("db"), strays[i]);
+        write_file(path, "x", 1);
+    }
+    for (int i = 0; i < 4; i++) {
+        db = open_db(at("db"), "");
+        snprintf(key, sizeof key, "%d", i);
+        put(&db, key, key);
+        for (int j = 0; j <= i; j++) {
+            snprintf(key, sizeof key, "%d", j);
+            assert_string_equal(get(&db, key), key);
+        }
+        close_db(&db);
+    }
+    for (size_t i = 0; i < sizeof strays / sizeof *strays; i++) {
+        snprintf(path, sizeof path, "%s/%s", at("db"), strays[i]);
+        assert_int_equal(access(path, F_OK), 0);
+    }
+}
+
+/* No descriptor is left for the next log: the write fails with the reason, and the store takes no more, as engine.h has it. */
+static void a_log_that_does_not_open_is_told_in_each_tier(void **state)
+{
+    static const char *const options[] = {"memtable_bytes=4096", "memtable_bytes=4096 tier=commit"};
+    struct rlimit            before, none = {0};
+
+    (void)state;
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
+    none.rlim_max = before.rlim_max;
+    for (size_t i = 0; i < 2; i++) {
+        static char value[3000];
+        struct db   db = open_db(at(i ? "b" : "a"), options[i]);
+        slice       large = slice_of(value, sizeof value);
+        kv_status   status = KV_OK;
+        int         taken = 0;
+        assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
+        while (taken < 100 && (status = kv_put(db.session, slice_text("key"), large)) == KV_OK)
+            taken++;
+        assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
+        assert_int_equal(status, KV_IO);
+        assert_non_null(strstr(fail_text(), ": Too many open files"));
+        assert_int_equal(kv_put(db.session, slice_text("k"), slice_text("v")), KV_IO);
+        assert_non_null(strstr(fail_text(), ": Too many open files"));
+        kv_session_close(db.session);
+        assert_int_equal(kv_close(db.store), KV_IO);
+        db = open_db(at(i ? "b" : "a"), options[i]);
+        put(&db, "k", "v");
+        assert_string_equal(get(&db, "k"), "v");
+        close_db(&db);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(two_that_make_a_log_do_not_overtake_each_other, make_root, remove_root),
         cmocka_unit_test_setup_teardown(a_log_that_recovery_splits_is_replayed_from_where_tables_end, make_root, remove_root),
+        cmocka_unit_test_setup_teardown(small_logs_become_a_table, make_root, remove_root),
+        cmocka_unit_test_setup_teardown(a_name_of_no_number_is_left_alone, make_root, remove_root),
+        cmocka_unit_test_setup_teardown(a_log_that_does_not_open_is_told_in_each_tier, make_root, remove_root),
     };
     return cmocka_run_group_tests_name("lsm logs", tests, NULL, NULL);
 }

@@ -270,7 +270,7 @@ static void write_header(const char *dir, uint64_t id, size_t offset, const char
 /* It has the number of its name, and stands there twice: one that a disk has spoilt does not matter. */
 static void a_header_of_an_earlier_life_is_no_log(void **state)
 {
-    char        dir[256], path[600], name[WAL_NAME_MAX], before[WAL_FIRST], after[WAL_FIRST], trash[WAL_FIRST / 2];
+    char        dir[256], path[600], name[WAL_NAME_MAX], before[WAL_FIRST], after[WAL_FIRST], trash[sizeof(struct wal_header)];
     const char *base = getenv("TMPDIR");
     struct wal *wal, *again;
 
@@ -285,27 +285,27 @@ static void a_header_of_an_earlier_life_is_no_log(void **state)
     assert_int_equal(wal_recycle(dir, wal, 5, &again), KV_OK);
     assert_int_equal(state_under(dir, 5), WAL_BLANK);
     write_header(dir, 5, 0, before, sizeof before);
-    assert_int_equal(state_under(dir, 5), WAL_DAMAGED);
+    assert_int_equal(state_under(dir, 5), WAL_STRANGE);
     assert_int_equal(wal_begin(again, 9, 0), KV_OK);
     assert_int_equal(pread(again->file.fd, after, sizeof after, 0), sizeof after);
     assert_int_equal(state_under(dir, 5), WAL_GOOD);
-    write_header(dir, 5, 0, before, WAL_FIRST / 2);
+    write_header(dir, 5, 0, before, sizeof trash);
     assert_int_equal(state_under(dir, 5), WAL_GOOD);
     write_header(dir, 5, 0, after, sizeof after);
-    write_header(dir, 5, WAL_FIRST / 2, before, WAL_FIRST / 2);
+    write_header(dir, 5, WAL_SECOND, before, sizeof trash);
     assert_int_equal(state_under(dir, 5), WAL_GOOD);
     memset(trash, 0x5a, sizeof trash);
     write_header(dir, 5, 0, trash, sizeof trash);
-    write_header(dir, 5, WAL_FIRST / 2, trash, sizeof trash);
+    write_header(dir, 5, WAL_SECOND, trash, sizeof trash);
     assert_int_equal(state_under(dir, 5), WAL_DAMAGED);
-    /* A later log's header is no earlier life's. */
+    /* Nor is it another log's. */
     write_header(dir, 5, 0, after, sizeof after);
     snprintf(path, sizeof path, "%s/%s", dir, wal_name(name, 5));
     {
         char earlier[600];
         snprintf(earlier, sizeof earlier, "%s/%s", dir, wal_name(name, 4));
         assert_int_equal(rename(path, earlier), 0);
-        assert_int_equal(state_under(dir, 4), WAL_DAMAGED);
+        assert_int_equal(state_under(dir, 4), WAL_STRANGE);
         unlink(earlier);
     }
     wal_free(again);

@@ -20,8 +20,8 @@
 #define COPY_BYTES (UINT32_C(1) << 20)
 
 struct log_part {
-    const struct wal *wal;
-    uint64_t          bytes; /* of its file, up to the moment */
+    uint64_t id;
+    uint64_t bytes; /* of its file, up to the moment */
 };
 
 struct checkpoint {
@@ -36,7 +36,7 @@ struct checkpoint {
 
 static kv_status add_log(struct checkpoint *checkpoint, const struct wal *wal)
 {
-    struct log_part part = {wal, wal->tail};
+    struct log_part part = {wal->id, wal->tail};
 
     return wal->id < checkpoint->manifest.log_id ? KV_OK : buf_append(&checkpoint->logs, &part, sizeof part);
 }
@@ -127,13 +127,13 @@ static kv_status link_tables(const struct checkpoint *checkpoint)
     return status;
 }
 
-static kv_status copy_bytes(const struct log_part *part, const struct file *to, char *memory)
+static kv_status copy_bytes(const struct file *from, const struct file *to, uint64_t bytes, char *memory)
 {
-    for (uint64_t at = 0; at < part->bytes;) {
-        size_t wanted = part->bytes - at < COPY_BYTES ? (size_t)(part->bytes - at) : COPY_BYTES, got;
-        TRY(file_read_at(&part->wal->file, memory, wanted, at, &got));
+    for (uint64_t at = 0; at < bytes;) {
+        size_t wanted = bytes - at < COPY_BYTES ? (size_t)(bytes - at) : COPY_BYTES, got;
+        TRY(file_read_at(from, memory, wanted, at, &got));
         if (got != wanted)
-            return kv_fail(KV_CORRUPT, "%s at %" PRIu64 ": the log is cut off", part->wal->file.path, at + got);
+            return kv_fail(KV_CORRUPT, "%s at %" PRIu64 ": the log is cut off", from->path, at + got);
         TRY(file_write_at(to, memory, wanted, at));
         at += wanted;
     }
@@ -147,11 +147,13 @@ static kv_status copy_logs(const struct checkpoint *checkpoint)
     kv_status              status = memory ? KV_OK : kv_fail(KV_NO_MEMORY, "no memory to copy a log");
 
     for (size_t i = 0; i < checkpoint->logs.size / sizeof *parts && status == KV_OK; i++) {
-        struct file to;
+        struct file from = FILE_CLOSED, to = FILE_CLOSED;
         char        name[WAL_NAME_MAX];
-        status = file_open(&to, checkpoint->dir, wal_name(name, parts[i].wal->id), O_WRONLY | O_CREAT | O_EXCL);
-        if (status == KV_OK)
-            status = copy_bytes(&parts[i], &to, memory);
+        wal_name(name, parts[i].id);
+        if ((status = file_open(&from, checkpoint->store->dir.path, name, O_RDONLY)) == KV_OK &&
+            (status = file_open(&to, checkpoint->dir, name, O_WRONLY | O_CREAT | O_EXCL)) == KV_OK)
+            status = copy_bytes(&from, &to, parts[i].bytes, memory);
+        file_close(&from);
         file_close(&to);
     }
     free(memory);

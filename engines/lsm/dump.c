@@ -53,11 +53,13 @@ static kv_status dump_wal(FILE *out, struct wal *wal, enum wal_state state)
     uint64_t         seq = wal->base_seq, behind;
 
     if (state == WAL_BLANK) {
-        fprintf(out, "lsm log, not begun\n");
+        fprintf(out, wal->capacity < WAL_FIRST ? "lsm log, cut off within its headers\n"
+                     : is_zero(wal)            ? "lsm log, not begun\n"
+                                               : "lsm log, not begun: what stands there is of an earlier life, or both headers are lost\n");
         return KV_OK;
     }
-    if (state == WAL_NEWER)
-        return kv_fail(KV_MISMATCH, "%s was written by a newer program", wal->file.path);
+    if (state == WAL_OTHER)
+        return wal_other_format(wal);
     if (state == WAL_DAMAGED)
         return kv_fail(KV_CORRUPT, "%s at 0: the header of the log contradicts its checksum", wal->file.path);
     fprintf(out, "lsm log %" PRIu64 ", salt %016" PRIx64 ", from seq %" PRIu64 ", durable up to %" PRIu64 "\n", wal->id, wal->salt,
@@ -175,7 +177,7 @@ static enum kind kind_of_bytes(const struct wal *file)
         return KIND_MANIFEST;
     if (file->capacity >= sizeof(struct table_footer) && has_magic(file, file->capacity - sizeof(struct table_footer), TABLE_MAGIC))
         return KIND_TABLE;
-    return has_magic(file, WAL_FIRST / 2, WAL_MAGIC) ? KIND_WAL : KIND_NONE; /* its second header */
+    return has_magic(file, WAL_SECOND, WAL_MAGIC) ? KIND_WAL : KIND_NONE; /* its second header */
 }
 
 /* Of a file whose magic is damaged, or cut off. */

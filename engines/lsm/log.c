@@ -201,7 +201,7 @@ static kv_status begin(struct lsm *store, struct epoch_slot *slot, uint64_t grou
     TRY(view_reserve(slot, &room));
     if ((status = take_spare(store, group_bytes, entries_bytes, &wal, &memtable)) != KV_OK) {
         free(room);
-        return status;
+        return status == KV_IO ? tree_fail(store) : status;
     }
     if (wal_begin(wal, store->log.next_seq, durable_seq(store)) != KV_OK) {
         wal_free(wal);
@@ -487,8 +487,11 @@ kv_status log_commit(struct lsm_session *session)
         pthread_mutex_lock(&store->commit.turn);
         first = group_take(&store->commit.queue, store->options.memtable_bytes / 2);
         status = lead(session, first, &landing);
-        for (struct group_request *at = first; at; at = at->next)
+        for (struct group_request *at = first; at; at = at->next) {
             at->status = status;
+            if (status != KV_OK)
+                snprintf(request_of(at)->said, sizeof request_of(at)->said, "%s", fail_text());
+        }
         group_hand_over(&store->commit.queue);
         pthread_mutex_unlock(&store->commit.turn);
         if (landing.memtable)
@@ -496,14 +499,7 @@ kv_status log_commit(struct lsm_session *session)
         group_wake(first, base);
     }
     log_tidy(session->epoch);
-    if (base->status == KV_IO)
-        return tree_refuses(store); /* the sentence was another thread's */
-    if (base->status == KV_NO_SPACE)
-        return kv_fail(KV_NO_SPACE, "%s: no space for a log of %llu bytes; lsm.memtable_bytes sets its size", store->dir.path,
-                       (unsigned long long)log_capacity(store->options.memtable_bytes));
-    if (base->status == KV_NO_MEMORY)
-        return kv_fail(KV_NO_MEMORY, "no memory for a group of writes");
-    return base->status;
+    return base->status == KV_OK ? KV_OK : kv_fail(base->status, "%s", request->said);
 }
 
 /* ---- Durability. ---- */
@@ -577,7 +573,7 @@ void log_forget(struct lsm *store, uint64_t id)
             break;
         /* One that is not mapped is kept for its blocks: the next log costs no zeros, and no sync of them.  A mapped one costs little
          * to make, and of one that is removed what was not written to the disk yet never is. */
-        if (!keep && !store->mapped && !wal->mapped && wal->capacity == log_capacity(store->options.memtable_bytes) && !tree_failed(store)) {
+        if (!keep && !store->mapped && !wal->mapped && wal->file.fd >= 0 && wal->capacity == log_capacity(store->options.memtable_bytes) && !tree_failed(store)) {
             keep = wal;
             continue;
         }

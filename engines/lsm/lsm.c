@@ -255,6 +255,8 @@ static kv_status open_parts(struct lsm *store)
     epoch_slot_close(slot);
     TRY(status);
     TRY(flusher_start(store));
+    if (store->many_logs && (status = flush_wait(store)) != KV_OK && status != KV_NO_SPACE && status != KV_NO_MEMORY)
+        return status;
     TRY(compactor_start(store));
     if (store->durability.tier == KV_TIER_INTERVAL &&
         !(store->ticker = ticker_start(store->durability.interval_ns, sync_in_time, store)))
@@ -415,18 +417,24 @@ static kv_status measure(struct lsm *store, struct sizes *out)
     return KV_OK;
 }
 
+/* Recovery has closed the one that it found. */
+static uint64_t allocated(const struct wal *wal)
+{
+    return wal->file.fd >= 0 ? file_allocated_bytes(&wal->file) : wal->capacity;
+}
+
 static uint64_t log_bytes(struct lsm *store)
 {
     uint64_t bytes = 0;
 
     pthread_mutex_lock(&store->log.lock);
     if (store->log.wal)
-        bytes += file_allocated_bytes(&store->log.wal->file);
+        bytes += allocated(store->log.wal);
     pthread_mutex_lock(&store->background.lock);
     for (struct wal *wal = store->sealed; wal; wal = wal->next)
-        bytes += file_allocated_bytes(&wal->file);
+        bytes += allocated(wal);
     if (store->background.spare)
-        bytes += file_allocated_bytes(&store->background.spare->file);
+        bytes += allocated(store->background.spare);
     pthread_mutex_unlock(&store->background.lock);
     pthread_mutex_unlock(&store->log.lock);
     return bytes;

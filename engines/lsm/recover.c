@@ -18,6 +18,7 @@
 #include "engines/lsm/store.h"
 
 #define ARENA_MAX (MEMTABLE_BYTES_MAX / 2)
+#define LOGS_MAX  16u /* more than those become a table, however small: a process that writes little and ends leaves one each time */
 
 struct recovery {
     struct lsm        *store;
@@ -248,6 +249,17 @@ static void keep_as_sealed(struct lsm *store, struct wal *wal)
     store->sealed_last = &wal->next;
 }
 
+/* It is durable, and needs no descriptor any more: there may be many. */
+static kv_status put_away(struct wal *wal)
+{
+    file_unmap(wal->map, wal->capacity);
+    wal->map = NULL;
+    TRY(file_sync_data(&wal->file));
+    wal->synced = true;
+    file_close(&wal->file);
+    return KV_OK;
+}
+
 static kv_status check_there(const struct recovery *recovery, uint64_t id)
 {
     char name[WAL_NAME_MAX];
@@ -266,13 +278,15 @@ static kv_status replay_log(struct recovery *recovery, uint64_t id, bool *kept)
 {
     struct lsm    *store = recovery->store;
     enum wal_state state;
-    struct wal    *wal;
+    struct wal    *wal, *before = recovery->last;
     kv_status      status = KV_OK;
 
     *kept = false;
     TRY(wal_open(store->dir.path, id, &wal, &state));
-    if (state == WAL_NEWER) {
-        status = kv_fail(KV_MISMATCH, "%s was written by a newer version of this program", wal->file.path);
+    if (state == WAL_OTHER) {
+        status = wal_other_format(wal);
+    } else if (state == WAL_STRANGE) {
+        status = damaged(wal, 0, "the header is another log's");
     } else if (state == WAL_GOOD) {
         durable_at_least(recovery, wal->durable_seq);
         if (is_continuation(recovery, wal)) {
@@ -282,7 +296,7 @@ static kv_status replay_log(struct recovery *recovery, uint64_t id, bool *kept)
                 recovery->last = wal;
                 keep_as_sealed(store, wal);
                 *kept = true;
-                return KV_OK;
+                return before ? put_away(before) : KV_OK;
             }
         } else {
             /* It is no continuation.  If it knows that what is missing was durable, that is damage; else it came too late. */
@@ -314,6 +328,7 @@ static kv_status remove_log(struct recovery *recovery, uint64_t id)
 static kv_status replay(struct recovery *recovery)
 {
     struct lsm *store = recovery->store;
+    size_t      kept_logs = 0;
     bool        kept;
 
     TRY(check_there(recovery, store->manifest.log_before));
@@ -322,9 +337,12 @@ static kv_status replay(struct recovery *recovery)
         kept = false;
         if (recovery->log[i] >= store->manifest.log_id)
             TRY(replay_log(recovery, recovery->log[i], &kept));
-        if (!kept)
+        if (kept)
+            kept_logs++;
+        else
             recovery->log[recovery->unneeded++] = recovery->log[i];
     }
+    store->many_logs = kept_logs > LOGS_MAX;
     return check_end(recovery);
 }
 
@@ -336,13 +354,9 @@ static kv_status settle(struct recovery *recovery)
     while (recovery->unneeded) /* the youngest first: what is left, if this is cut short, ends where it ended before */
         TRY(remove_log(recovery, recovery->log[--recovery->unneeded]));
     /* What is behind the end of the last log must never be taken for its continuation. */
-    if (recovery->last)
+    if (recovery->last) {
         TRY(wal_cut(recovery->last));
-    for (struct wal *wal = store->sealed; wal; wal = wal->next) {
-        file_unmap(wal->map, wal->capacity);
-        wal->map = NULL;
-        TRY(file_sync_data(&wal->file));
-        wal->synced = true;
+        TRY(put_away(recovery->last));
     }
     TRY(file_sync_dir(store->dir.path)); /* also the names that the process before may have left unsynced */
     if (!memtable_empty(recovery->memtable))

@@ -30,7 +30,7 @@
 #include "engines/lsm/version.h"
 #include "engines/lsm/wal.h"
 
-#define STORE_KIND ((struct storedir_kind){.engine = "lsm", .format = 2, .owns = tree_owns})
+#define STORE_KIND ((struct storedir_kind){.engine = "lsm", .format = 3, .owns = tree_owns})
 bool tree_owns(const char *name); /* lsm.c */
 
 #define STRIPES         48u                  /* few: a batch may hold all of them (and ThreadSanitizer follows up to 64) */
@@ -147,6 +147,7 @@ struct lsm {
     pthread_mutex_t sync_lock;
     struct wal     *sealed, **sealed_last; /* logs behind the active one's back, oldest first; added to under background.lock */
     uint64_t        durable_seq;           /* atomic */
+    bool            many_logs;             /* recovery found more than should be kept */
     struct ticker  *ticker;
 
     pthread_mutex_t tree_lock;
@@ -195,6 +196,7 @@ struct commit_request {
     bool                        conditional; /* one entry: only if the key's newest version is `expected` (0: there is none) */
     uint64_t                    expected;
     bool                        lost;        /* out: it was not */
+    char                        said[FAIL_BYTES_MAX]; /* out: the sentence of a failure, which was the leader's */
 };
 
 struct lsm_session {

@@ -26,7 +26,7 @@ bool name_parse(const char *name, char *(*form)(char *, uint64_t), uint64_t *id)
         return false;
     errno = 0;
     *id = strtoull(name, NULL, 10);
-    return errno == 0 && *id > 0 && strcmp(name, form(again, *id)) == 0;
+    return errno == 0 && *id > 0 && *id < FILE_ID_MAX && strcmp(name, form(again, *id)) == 0;
 }
 
 void wal_free(struct wal *wal)
@@ -135,12 +135,14 @@ kv_status wal_recycle(const char *dir, struct wal *old, uint64_t id, struct wal 
 kv_status wal_begin(struct wal *wal, uint64_t base_seq, uint64_t durable_seq)
 {
     struct wal_header header = {.magic = WAL_MAGIC, .version = WAL_VERSION, .id = wal->id, .salt = wal->salt,
-                                .base_seq = base_seq, .durable_seq = durable_seq}, both[2];
+                                .base_seq = base_seq, .durable_seq = durable_seq};
+    char              both[WAL_FIRST] = {0};
 
     header.sum = XXH3_64bits(&header, offsetof(struct wal_header, sum));
     wal->base_seq = base_seq;
     wal->durable_seq = durable_seq;
-    both[0] = both[1] = header;
+    memcpy(both, &header, sizeof header);
+    memcpy(both + WAL_SECOND, &header, sizeof header);
     if (!wal->mapped)
         return file_write_at(&wal->file, both, sizeof both, 0);
     wal_make_ready(wal, sizeof both);
@@ -156,15 +158,15 @@ static enum wal_state read_header(struct wal *wal, size_t offset)
     struct wal_header              header;
 
     memcpy(&header, wal->map + offset, sizeof header);
-    if (!wal->id)
-        wal->id = header.id;
     if (memcmp(&header, &blank, sizeof header) == 0)
         return WAL_BLANK;
-    if (memcmp(header.magic, WAL_MAGIC, sizeof header.magic) != 0 ||
-        header.sum != XXH3_64bits(&header, offsetof(struct wal_header, sum)) || header.id != wal->id)
+    if (memcmp(header.magic, WAL_MAGIC, sizeof header.magic) != 0 || header.sum != XXH3_64bits(&header, offsetof(struct wal_header, sum)))
         return WAL_DAMAGED;
     if (header.version != WAL_VERSION)
-        return WAL_NEWER;
+        return WAL_OTHER;
+    if (wal->id && header.id != wal->id)
+        return WAL_STRANGE;
+    wal->id = header.id;
     wal->salt = header.salt;
     wal->base_seq = header.base_seq;
     wal->durable_seq = header.durable_seq;
@@ -174,15 +176,18 @@ static enum wal_state read_header(struct wal *wal, size_t offset)
 static enum wal_state read_headers(struct wal *wal)
 {
     enum wal_state first, second;
-    uint64_t       id = wal->id;
 
     if (wal->capacity < WAL_FIRST)
         return WAL_BLANK; /* its space was not reserved yet, or that was never durable */
-    if ((first = read_header(wal, 0)) == WAL_GOOD || first == WAL_NEWER)
-        return first;
-    wal->id = id;
-    second = read_header(wal, WAL_FIRST / 2);
-    return second == WAL_BLANK ? first : second; /* one that was torn while it was written has none behind it */
+    first = read_header(wal, 0);
+    second = first == WAL_GOOD ? WAL_GOOD : read_header(wal, WAL_SECOND);
+    return first > second ? first : second;
+}
+
+kv_status wal_other_format(const struct wal *wal)
+{
+    return kv_fail(KV_MISMATCH, "%s was written by another version of this program, in a format that this one does not read",
+                   wal->file.path);
 }
 
 kv_status wal_open(const char *dir, uint64_t id, struct wal **out, enum wal_state *state)

@@ -2,12 +2,13 @@
  * wal.h -- a log file: every write of one memtable, in order, until a table has them.
  *
  *     NNNNNNNN.wal := header group*        padded with zeros, or with what an earlier life of the file left
- *     header       := struct wal_header, the same once more    all zeros while the file waits for its turn
+ *     header       := struct wal_header, zeros up to WAL_SECOND, the same once more    all zeros while the file waits for its turn
  *     group        := struct wal_group write* padding to a multiple of 8      one put, one batch, or one group commit's part
  *     write        := value_bytes:u32 key_bytes:u16 type:u8 zero:u8 key value
  *
  * Little-endian.  A group's sum covers all of it behind the sum, and its place by the seed: the file's salt plus the offset.
- * One of the headers that a disk has spoilt does not cost the log.  The salt is new in each life of a file, so a recycled file's old groups do not pass.  All writes of a group count, or none.
+ * The headers lie in two sectors, and in two pages: one that a disk has spoilt does not cost the log.  The salt is new in each
+ * life of a file, so a recycled file's old groups do not pass.  All writes of a group count, or none.
  * `durable_seq` in headers and groups says what was known to be durable when they were written: damage below that is no
  * crash's doing.  A log begins where the one before ended: base_seq is one above that one's last number.
  */
@@ -21,9 +22,11 @@
 #include "engines/lsm/entry.h"
 
 #define WAL_MAGIC    "ASSAYlsW"
-#define WAL_VERSION  2u
-#define WAL_FIRST    128u /* offset of the first group */
+#define WAL_VERSION  3u
+#define WAL_SECOND   4096u                                             /* offset of the second header */
+#define WAL_FIRST    (WAL_SECOND + (uint32_t)sizeof(struct wal_header)) /* and of the first group */
 #define WAL_NAME_MAX 32
+#define FILE_ID_MAX  (UINT64_C(1) << 56)
 
 struct wal_header {
     char     magic[8];
@@ -46,7 +49,7 @@ struct wal_write {
     uint8_t  type, zero;
 };
 
-static_assert(2 * sizeof(struct wal_header) == WAL_FIRST && sizeof(struct wal_group) == 32 && sizeof(struct wal_write) == 8, "the format");
+static_assert(sizeof(struct wal_header) == 64 && sizeof(struct wal_group) == 32 && sizeof(struct wal_write) == 8, "the format");
 
 struct wal {
     struct wal *next;     /* in a list of its owner */
@@ -64,7 +67,7 @@ struct wal {
 };
 
 char *wal_name(char out[WAL_NAME_MAX], uint64_t id); /* "00000007.wal" */
-/* True when the whole of name is one that form, wal_name or table_name, writes. */
+/* True when the whole of name is one that form, wal_name or table_name, writes for a number that a store can come to. */
 bool name_parse(const char *name, char *(*form)(char *, uint64_t), uint64_t *id);
 
 static inline uint64_t wal_write_bytes(uint64_t key_bytes, uint64_t value_bytes)
@@ -129,13 +132,16 @@ static inline void wal_seal_group(const struct wal *wal, char *group, uint64_t o
 
 /* ---- Reading. ---- */
 
-enum wal_state {
+enum wal_state { /* the better of two headers counts */
     WAL_BLANK,   /* waits for its turn: nothing was ever acknowledged from it */
-    WAL_GOOD,
     WAL_DAMAGED, /* its header */
-    WAL_NEWER    /* a format that this program does not read */
+    WAL_STRANGE, /* its header has another number than its name, which no crash does */
+    WAL_OTHER,   /* a format that this program does not read */
+    WAL_GOOD
 };
 
+/* The failure for WAL_OTHER. */
+kv_status wal_other_format(const struct wal *wal);
 /* Opens and maps what is there for reading; *state says what its header says. */
 MUST_USE kv_status wal_open(const char *dir, uint64_t id, struct wal **out, enum wal_state *state);
 /* The same under any name and with these flags, for dumps; id 0: whichever it is. */
