@@ -535,6 +535,48 @@ static void a_checkpoint_shares_tables_and_never_a_log(void **state)
     close_db(&db);
 }
 
+static void fill_up(const char *path)
+{
+    static const char bytes[512];
+    int               fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+
+    assert_true(fd >= 0);
+    while (write(fd, bytes, sizeof bytes) > 0)
+        continue;
+    close(fd);
+}
+
+/* The log that was ready for use gives its space back before the manifest that no longer names it wants some. */
+static void a_killed_store_opens_on_a_full_disk(void **state)
+{
+    char      disk[600], dir[700], filler[700];
+    struct db db;
+    pid_t     child;
+
+    (void)state;
+    snprintf(disk, sizeof disk, "%s", at("disk"));
+    snprintf(dir, sizeof dir, "%s/db", disk);
+    snprintf(filler, sizeof filler, "%s/filler", disk);
+    assert_int_equal(mkdir(disk, 0755), 0);
+    if (mount("assay", disk, "tmpfs", 0, "size=2m") != 0)
+        skip();
+    if ((child = fork()) == 0) {
+        db = open_db(dir, "memtable_bytes=64k");
+        put(&db, "one", "of it");
+        for (int i = 0; i < 5000 && files(dir, ".wal", NULL) < 2; i++)
+            usleep(1000);
+        _exit(files(dir, ".wal", NULL) == 2 ? 0 : 1);
+    }
+    int status;
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+    fill_up(filler);
+    db = open_db(dir, "memtable_bytes=64k");
+    assert_string_equal(get(&db, "one"), "of it");
+    close_db(&db);
+    umount2(disk, MNT_DETACH);
+}
+
 static void a_checkpoint_on_another_file_system_is_refused(void **state)
 {
     char        other[] = "/var/tmp/assay-lsm-XXXXXX", to[64], beside[80];
@@ -566,7 +608,6 @@ static void a_checkpoint_on_a_full_disk_leaves_nothing(void **state)
 {
     char      disk[600], dir[700], to[700], beside[720], filler[700], value[4000];
     struct db db;
-    int       fd;
 
     (void)state;
     snprintf(disk, sizeof disk, "%s", at("disk"));
@@ -582,10 +623,7 @@ static void a_checkpoint_on_a_full_disk_leaves_nothing(void **state)
     value[sizeof value - 1] = '\0';
     for (int i = 0; i < 100; i++)
         put(&db, key_text("key", i), value);
-    assert_true((fd = open(filler, O_WRONLY | O_CREAT | O_CLOEXEC, 0600)) >= 0);
-    while (write(fd, value, sizeof value) > 0)
-        continue;
-    close(fd);
+    fill_up(filler);
     assert_int_equal(kv_checkpoint(db.session, to), KV_NO_SPACE);
     assert_int_equal(access(to, F_OK), -1);
     assert_int_equal(access(beside, F_OK), -1);
@@ -847,6 +885,7 @@ int main(void)
         TEST(where_rings_are_refused_others_read),
         TEST(a_checkpoint_shares_tables_and_never_a_log),
         TEST(a_checkpoint_on_another_file_system_is_refused),
+        TEST(a_killed_store_opens_on_a_full_disk),
         TEST(a_checkpoint_on_a_full_disk_leaves_nothing),
         TEST(a_kill_leaves_a_whole_checkpoint_or_none),
         TEST(a_log_that_is_gone_is_missed),

@@ -139,37 +139,99 @@ static void two_that_make_a_log_do_not_overtake_each_other(void **state)
     close_db(&db);
 }
 
-/* As large logs do, which take more than the largest arena. */
-static void a_log_that_recovery_splits_is_replayed_from_where_tables_end(void **state)
-{
-    enum { KEYS = 40, VALUE_BYTES = 500 };
-    static char value[VALUE_BYTES + 1];
-    char        key[16];
-    struct db   db = open_db(at("db"), "memtable_bytes=64k");
+enum { VALUE_BYTES = 500 };
 
-    (void)state;
-    for (int i = 0; i < KEYS; i++) {
+static void put_range(struct db *db, int from, int to)
+{
+    char key[16], value[VALUE_BYTES + 1] = {0};
+
+    for (int i = from; i < to; i++) {
         snprintf(key, sizeof key, "%d", i);
         memset(value, '!' + i, VALUE_BYTES);
-        put(&db, key, value);
+        put(db, key, value);
     }
-    close_db(&db);
-    arena_most = 9000; /* sixteen of them */
+}
+
+static void expect_range(struct db *db, int to)
+{
+    char key[16], value[VALUE_BYTES + 1] = {0};
+
+    for (int i = 0; i < to; i++) {
+        snprintf(key, sizeof key, "%d", i);
+        memset(value, '!' + i, VALUE_BYTES);
+        assert_string_equal(get(db, key), value);
+    }
+}
+
+/* Recovery fills memtables as small as this, as it does with logs that take more than the largest; then they are written out, but for
+ * the last, which is small and waits. */
+static void recover_in_pieces(uint64_t arena, int flushes)
+{
+    struct db db;
+
+    arena_most = arena;
     db = open_db(at("db"), "memtable_bytes=64k");
-    for (int i = 0; i < PATIENCE && kv_stat(db.store, "flushes") < 2; i++)
+    for (int i = 0; i < PATIENCE && kv_stat(db.store, "flushes") < (uint64_t)flushes; i++)
         usleep(1000);
-    assert_int_equal(kv_stat(db.store, "flushes"), 2); /* the last one is small, and waits */
+    assert_int_equal(kv_stat(db.store, "flushes"), flushes);
     close_db(&db);
     arena_most = 0;
+}
+
+static void a_log_that_recovery_splits_is_replayed_from_where_tables_end(void **state)
+{
+    struct db db = open_db(at("db"), "memtable_bytes=64k");
+
+    (void)state;
+    put_range(&db, 0, 40);
+    close_db(&db);
+    recover_in_pieces(9000, 2); /* sixteen of them each */
     for (int again = 0; again < 2; again++) {
         db = open_db(at("db"), "memtable_bytes=64k");
-        for (int i = 0; i < KEYS; i++) {
-            snprintf(key, sizeof key, "%d", i);
-            memset(value, '!' + i, VALUE_BYTES);
-            assert_string_equal(get(&db, key), value);
-        }
+        expect_range(&db, 40);
         close_db(&db);
     }
+}
+
+/* A checkpoint may keep a log that is in tables, and a kill leave it: it is no part of the store's log any more. */
+static void the_manifest_does_not_go_back_to_a_log_that_is_in_tables(void **state)
+{
+    struct db db = open_db(at("db"), "memtable_bytes=64k");
+    char      path[1024], name[256], *bytes;
+    size_t    size;
+
+    (void)state;
+    put_range(&db, 0, 10);
+    close_db(&db);
+    db = open_db(at("db"), "memtable_bytes=64k"); /* cuts it */
+    assert_int_equal(files(at("db"), ".wal", name) > 0, true);
+    snprintf(path, sizeof path, "%s/%s", at("db"), "00000001.wal");
+    bytes = read_file(path, &size);
+    put_range(&db, 10, 40);
+    close_db(&db);
+    recover_in_pieces(9000, 2);
+    assert_int_not_equal(access(path, F_OK), 0);
+    write_file(path, bytes, size);
+    free(bytes);
+    db = open_db(at("db"), "memtable_bytes=64k");
+    expect_range(&db, 40);
+    close_db(&db);
+}
+
+static void more_than_memory_takes_is_refused_and_left_alone(void **state)
+{
+    struct db db = open_db(at("db"), "memtable_bytes=64k");
+
+    (void)state;
+    put_range(&db, 0, 40);
+    close_db(&db);
+    arena_most = 1200;
+    assert_int_equal(try_open(at("db"), "memtable_bytes=64k", &db), KV_NO_MEMORY);
+    assert_non_null(strstr(fail_text(), "memtables"));
+    arena_most = 0;
+    db = open_db(at("db"), "memtable_bytes=64k");
+    expect_range(&db, 40);
+    close_db(&db);
 }
 
 /* A process that writes little and ends leaves a log each time: they do not pile up. */
@@ -262,6 +324,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(two_that_make_a_log_do_not_overtake_each_other, make_root, remove_root),
         cmocka_unit_test_setup_teardown(a_log_that_recovery_splits_is_replayed_from_where_tables_end, make_root, remove_root),
+        cmocka_unit_test_setup_teardown(the_manifest_does_not_go_back_to_a_log_that_is_in_tables, make_root, remove_root),
+        cmocka_unit_test_setup_teardown(more_than_memory_takes_is_refused_and_left_alone, make_root, remove_root),
         cmocka_unit_test_setup_teardown(small_logs_become_a_table, make_root, remove_root),
         cmocka_unit_test_setup_teardown(a_name_of_no_number_is_left_alone, make_root, remove_root),
         cmocka_unit_test_setup_teardown(a_log_that_does_not_open_is_told_in_each_tier, make_root, remove_root),

@@ -273,6 +273,7 @@ static void a_header_of_an_earlier_life_is_no_log(void **state)
     char        dir[256], path[600], name[WAL_NAME_MAX], before[WAL_FIRST], after[WAL_FIRST], trash[sizeof(struct wal_header)];
     const char *base = getenv("TMPDIR");
     struct wal *wal, *again;
+    struct wal_header other;
 
     (void)state;
     snprintf(dir, sizeof dir, "%s/assay-parts.XXXXXX", base && *base ? base : "/tmp");
@@ -294,6 +295,17 @@ static void a_header_of_an_earlier_life_is_no_log(void **state)
     write_header(dir, 5, 0, after, sizeof after);
     write_header(dir, 5, WAL_SECOND, before, sizeof trash);
     assert_int_equal(state_under(dir, 5), WAL_GOOD);
+    /* Also of one that is so short that no group is in it. */
+    assert_int_equal(truncate(again->file.path, sizeof(struct wal_header)), 0);
+    assert_int_equal(state_under(dir, 5), WAL_GOOD);
+    memcpy(&other, after, sizeof other);
+    other.version--;
+    other.sum = XXH3_64bits(&other, offsetof(struct wal_header, sum));
+    write_header(dir, 5, 0, (const char *)&other, sizeof other);
+    assert_int_equal(state_under(dir, 5), WAL_OTHER);
+    assert_int_equal(truncate(again->file.path, sizeof(struct wal_header) - 1), 0);
+    assert_int_equal(state_under(dir, 5), WAL_BLANK);
+    assert_int_equal(truncate(again->file.path, 8192), 0);
     memset(trash, 0x5a, sizeof trash);
     write_header(dir, 5, 0, trash, sizeof trash);
     write_header(dir, 5, WAL_SECOND, trash, sizeof trash);

@@ -60,6 +60,8 @@ static kv_status dump_wal(FILE *out, struct wal *wal, enum wal_state state)
     }
     if (state == WAL_OTHER)
         return wal_other_format(wal);
+    if (state == WAL_GOOD && wal->capacity < WAL_FIRST)
+        return kv_fail(KV_CORRUPT, "%s at %" PRIu64 ": the log is cut off", wal->file.path, wal->capacity);
     if (state == WAL_DAMAGED)
         return kv_fail(KV_CORRUPT, "%s at 0: the header of the log contradicts its checksum", wal->file.path);
     fprintf(out, "lsm log %" PRIu64 ", salt %016" PRIx64 ", from seq %" PRIu64 ", durable up to %" PRIu64 "\n", wal->id, wal->salt,

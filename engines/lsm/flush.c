@@ -160,6 +160,8 @@ static kv_status flush(struct lsm *store, struct memtable *memtable)
     pthread_mutex_lock(&store->tree_lock);
     status = add_to_tree(store, memtable, table);
     pthread_mutex_unlock(&store->tree_lock);
+    if (status != KV_OK && status != KV_IO) /* else the manifest may name it */
+        __atomic_store_n(&table->obsolete, true, __ATOMIC_RELEASE);
     table_release(table);
     TRY(status);
     raise_durable_seq(store, memtable->last_seq);

@@ -5,11 +5,13 @@
  * is known to have been durable, the damage is no crash's doing, and the store is KV_CORRUPT with file and offset; else the
  * rest is cut off, later logs are removed, and both are durable before anything is written.
  * A log that the manifest says is there, and a manifest that should be, are missed: KV_CORRUPT.
+ * What was replayed is a memtable that waits for the flusher, in a log or more until it has grown or there are too many.
  * Files that the manifest does not name, and logs that are in tables, are removed.
  * Nothing is removed, cut or written before all has been found good: an open that tells of damage leaves every file as it was.
  */
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -26,6 +28,7 @@ struct recovery {
     uint64_t          *log, *table; /* ids of the files that are there */
     size_t             logs, tables;
     uint64_t           log_bytes;   /* of the logs to be replayed */
+    uint64_t           arena_bytes; /* of a memtable that takes them */
     struct memtable   *memtable;    /* being filled */
     uint64_t           durable_seq; /* known */
     bool               ended;       /* the log ended; later files are not part of it */
@@ -117,12 +120,18 @@ static kv_status rotate(struct recovery *recovery, struct memtable *next)
 {
     struct lsm  *store = recovery->store;
     struct view *room;
-    kv_status    status = next ? view_reserve(recovery->slot, &room) : KV_NO_MEMORY;
+    kv_status    status = next ? KV_OK : kv_fail(KV_NO_MEMORY, "no memory for the logs in %s", store->dir.path);
 
+    if (status == KV_OK && store->immutables >= MEMTABLES_MAX)
+        status = kv_fail(KV_NO_MEMORY, "%s: more logs are there than %u memtables of %" PRIu64 " bytes hold", store->dir.path,
+                         MEMTABLES_MAX, recovery->arena_bytes);
+    if (status == KV_OK)
+        status = view_reserve(recovery->slot, &room);
     if (status != KV_OK) {
         memtable_release(next);
         return status;
     }
+    next->log_id = recovery->memtable->log_id; /* until all of another log is in it */
     recovery->memtable->last_seq = store->log.next_seq - 1;
     __atomic_store_n(&recovery->memtable->sealed, true, __ATOMIC_RELEASE);
     next->first_seq = store->log.next_seq;
@@ -132,12 +141,6 @@ static kv_status rotate(struct recovery *recovery, struct memtable *next)
     return KV_OK;
 }
 
-/* The memtable is full, or the logs are over: it waits for the flusher like any other. */
-static kv_status seal_memtable(struct recovery *recovery)
-{
-    return rotate(recovery, memtable_new(recovery->store->options.memtable_bytes, 0));
-}
-
 /* Recovery must not wait for a flusher that does not run yet: a memtable takes as much as it must. */
 static kv_status make_room(struct recovery *recovery, uint64_t bytes)
 {
@@ -145,11 +148,7 @@ static kv_status make_room(struct recovery *recovery, uint64_t bytes)
 
     if (memtable_used(memtable) + bytes <= memtable->arena_bytes)
         return KV_OK;
-    if (!memtable_empty(memtable))
-        TRY(seal_memtable(recovery));
-    if (bytes + MEMTABLE_FIRST <= recovery->memtable->arena_bytes)
-        return KV_OK;
-    return rotate(recovery, memtable_new(bytes, 0));
+    return rotate(recovery, memtable_new(bytes > recovery->arena_bytes ? bytes : recovery->arena_bytes, 0));
 }
 
 static kv_status damaged(const struct wal *wal, uint64_t offset, const char *what)
@@ -287,6 +286,8 @@ static kv_status replay_log(struct recovery *recovery, uint64_t id, bool *kept)
         status = wal_other_format(wal);
     } else if (state == WAL_STRANGE) {
         status = damaged(wal, 0, "the header is another log's");
+    } else if (state == WAL_GOOD && wal->capacity < WAL_FIRST) {
+        status = damaged(wal, wal->capacity, "the log is cut off");
     } else if (state == WAL_GOOD) {
         durable_at_least(recovery, wal->durable_seq);
         if (is_continuation(recovery, wal)) {
@@ -315,14 +316,24 @@ static kv_status replay_log(struct recovery *recovery, uint64_t id, bool *kept)
     return status;
 }
 
+/* One that the manifest names gives its blocks back first: on a full disk the next manifest may need them. */
 static kv_status remove_log(struct recovery *recovery, uint64_t id)
 {
     const struct manifest *manifest = &recovery->store->manifest;
+    const char            *dir = recovery->store->dir.path;
+    struct file            log;
     char                   name[WAL_NAME_MAX];
+    kv_status              status;
 
-    if (id >= manifest->log_id && (id == manifest->youngest_log || id == manifest->log_before))
+    wal_name(name, id);
+    if (id >= manifest->log_id && (id == manifest->youngest_log || id == manifest->log_before)) {
+        TRY(file_open(&log, dir, name, O_WRONLY));
+        status = file_truncate(&log, 0);
+        file_close(&log);
+        TRY(status);
         TRY(tree_name_log(recovery->store, id, LOG_GOES));
-    return file_unlink(recovery->store->dir.path, wal_name(name, id));
+    }
+    return file_unlink(dir, name);
 }
 
 static kv_status replay(struct recovery *recovery)
@@ -359,8 +370,8 @@ static kv_status settle(struct recovery *recovery)
         TRY(put_away(recovery->last));
     }
     TRY(file_sync_dir(store->dir.path)); /* also the names that the process before may have left unsynced */
-    if (!memtable_empty(recovery->memtable))
-        TRY(seal_memtable(recovery));
+    if (!memtable_empty(recovery->memtable)) /* it waits for the flusher like any other */
+        TRY(rotate(recovery, memtable_new(store->options.memtable_bytes, 0)));
     raise_durable_seq(store, store->log.next_seq - 1);
     return KV_OK;
 }
@@ -396,7 +407,8 @@ kv_status tree_recover(struct lsm *store, struct epoch_slot *slot)
         status = kv_fail(KV_CORRUPT, "%s/" MANIFEST_NAME " at 0: the manifest is missing, and logs or tables are there",
                          store->dir.path);
     if (status == KV_OK) {
-        store->log.memtable = recovery.memtable = memtable_new(arena_for(&recovery), 0);
+        recovery.arena_bytes = arena_for(&recovery);
+        store->log.memtable = recovery.memtable = memtable_new(recovery.arena_bytes, store->manifest.log_id ? store->manifest.log_id - 1 : 0);
         status = recovery.memtable ? KV_OK : KV_NO_MEMORY;
     }
     if (status == KV_OK) {

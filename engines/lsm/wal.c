@@ -177,10 +177,10 @@ static enum wal_state read_headers(struct wal *wal)
 {
     enum wal_state first, second;
 
-    if (wal->capacity < WAL_FIRST)
+    if (wal->capacity < sizeof(struct wal_header))
         return WAL_BLANK; /* its space was not reserved yet, or that was never durable */
     first = read_header(wal, 0);
-    second = first == WAL_GOOD ? WAL_GOOD : read_header(wal, WAL_SECOND);
+    second = first == WAL_GOOD || wal->capacity < WAL_FIRST ? first : read_header(wal, WAL_SECOND);
     return first > second ? first : second;
 }
 

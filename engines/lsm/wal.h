@@ -137,7 +137,7 @@ enum wal_state { /* the better of two headers counts */
     WAL_DAMAGED, /* its header */
     WAL_STRANGE, /* its header has another number than its name, which no crash does */
     WAL_OTHER,   /* a format that this program does not read */
-    WAL_GOOD
+    WAL_GOOD     /* one that is shorter than WAL_FIRST was cut by no crash */
 };
 
 /* The failure for WAL_OTHER. */
