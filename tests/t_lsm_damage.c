@@ -390,6 +390,8 @@ static void judge(const struct content *file, int least)
         return;
     }
     moment = read_all(&db, -1, &complete);
+    if (moment < least)
+        print_error("the writes up to %d are there, of %d that were durable, and %d were made\n", moment, least, writes_made);
     expect(moment >= least, "writes that were durable are missing, without a word");
     status = kv_compact(db.session);
     if (status != KV_OK)
