@@ -423,7 +423,8 @@ static bool is_log(const struct content *file)
 static bool is_last_log(const struct content *file)
 {
     for (size_t i = 0; i < content_count; i++)
-        if (is_log(&content[i]) && strcmp(content[i].name, file->name) > 0 && *content[i].bytes) /* else one that waits for its turn */
+        if (is_log(&content[i]) && strcmp(content[i].name, file->name) > 0 && content[i].size > 0 &&
+            *content[i].bytes) /* else one that waits for its turn, or was just being made */
             return false;
     return is_log(file);
 }
