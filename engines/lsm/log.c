@@ -8,6 +8,7 @@
  * A memtable and its log begin and end together.  The next ones are prepared by the flusher.
  */
 #include <errno.h>
+#include <inttypes.h>
 #include <stdlib.h>
 #include <time.h>
 
@@ -116,7 +117,7 @@ static kv_status take_spare(struct lsm *store, uint64_t group_bytes, uint64_t en
         *wal = NULL;
     }
     if (!*memtable && !(*memtable = memtable_new(arena, 0)))
-        status = KV_NO_MEMORY;
+        status = kv_fail(KV_NO_MEMORY, "%s: no memory for a memtable of %" PRIu64 " bytes", store->dir.path, arena);
     if (status == KV_OK && !*wal) {
         waited |= store->log.wal != NULL;
         status = create_log(store, capacity, small ? LOG_REPLACES : LOG_FOLLOWS, wal);
@@ -573,7 +574,8 @@ void log_forget(struct lsm *store, uint64_t id)
             break;
         /* One that is not mapped is kept for its blocks: the next log costs no zeros, and no sync of them.  A mapped one costs little
          * to make, and of one that is removed what was not written to the disk yet never is. */
-        if (!keep && !store->mapped && !wal->mapped && wal->file.fd >= 0 && wal->capacity == log_capacity(store->options.memtable_bytes) && !tree_failed(store)) {
+        if (!keep && !store->mapped && !wal->mapped && wal->file.fd >= 0 &&
+            wal->capacity == log_capacity(store->options.memtable_bytes) && !tree_failed(store)) {
             keep = wal;
             continue;
         }
